@@ -1,0 +1,1 @@
+"""Training: schedules, optimisers, checkpoints, devices, and `loop.py`, which reads from top to bottom."""
