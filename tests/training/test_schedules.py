@@ -13,7 +13,12 @@ TABLE = [
     (Linear(learning_rate=0.5, warmup=100, final=0.1), 0.005, 0.5, 0.5 * (1 - 0.9 * 9 / 19)),
     # cos(π · 9/19) = 0.08257934547233227
     (Cosine(learning_rate=0.5, warmup=100, final=0.0), 0.005, 0.5, 0.5 * 1.08257934547233227 / 2),
-    (Cosine(learning_rate=0.5, warmup=100, final=0.1), 0.005, 0.5, 0.5 * (0.1 + 0.9 * 1.08257934547233227 / 2)),
+    (
+        Cosine(learning_rate=0.5, warmup=100, final=0.1),
+        0.005,
+        0.5,
+        0.5 * (0.1 + 0.9 * 1.08257934547233227 / 2),
+    ),
     # √(1/10)
     (InverseSquareRoot(learning_rate=0.5, warmup=100), 0.005, 0.5, 0.5 * 0.31622776601683794),
     (WSD(learning_rate=0.5, warmup=100), 0.005, 0.5, 0.5),
@@ -25,7 +30,9 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("schedule", "first", "warm", "later"), TABLE, ids=lambda value: getattr(value, "kind", ""))
+@pytest.mark.parametrize(
+    ("schedule", "first", "warm", "later"), TABLE, ids=lambda value: getattr(value, "kind", "")
+)
 def test_rates(schedule: Schedule, first: float, warm: float, later: float) -> None:
     assert schedule.rate(1, 2000) == pytest.approx(first, rel=1e-7)
     assert schedule.rate(schedule.warmup, 2000) == pytest.approx(warm, rel=1e-7)

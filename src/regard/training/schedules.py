@@ -1,6 +1,6 @@
 """Learning-rate schedules: how large a step the optimiser takes, as a function of the step number.
 
-Steps are counted from 1, so `rate(1, …)` is used for the first update. `steps` is the length of the whole run.
+Steps are counted from 1, so the first update takes `rate(1, steps)`; `steps` is the length of the whole run.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..settings import Part, SettingsError
+from regard.settings import Part, SettingsError
 
 
 class Schedule(Part, family="regard.training.schedules"):
-    """Gives the learning rate of each step. The optimiser multiplies it by the scale of a group of parameters."""
+    """The learning rate of each step. The optimiser multiplies it by the `rates` of a group of parameters."""
 
     learning_rate: float = Field(1e-3, gt=0)
     """The highest rate, reached at the end of the warm-up."""
@@ -36,7 +36,7 @@ class Schedule(Part, family="regard.training.schedules"):
 class Constant(Schedule):
     """The same rate at every step after the warm-up.
 
-        rate = η · min(1, n / w)
+    rate = η · min(1, n / w)
     """
 
     def rate(self, step: int, steps: int) -> float:
@@ -81,7 +81,7 @@ class InverseSquareRoot(Schedule):
 
         rate = η · min(n / w, √(w / n))
 
-    Source   Vaswani et al. 2017, arXiv:1706.03762, eq. 3, with the peak η named instead of derived from d_model.
+    Source   Vaswani et al. 2017, arXiv:1706.03762, eq. 3, with the peak named, not derived from d_model.
     """
 
     warmup: int = Field(4000, ge=1)
@@ -93,7 +93,7 @@ class InverseSquareRoot(Schedule):
 class Noam(Schedule):
     """The schedule of the 2017 Transformer; its peak follows from the width of the model.
 
-        rate = scale · d_model^(−1/2) · min(n^(−1/2), n · w^(−3/2))         scale = learning_rate, 1 in the paper
+        rate = scale · d_model^(−1/2) · min(n^(−1/2), n · w^(−3/2))     scale = learning_rate, here 1
 
     Source   Vaswani et al. 2017, arXiv:1706.03762, eq. 3 (w = 4000).
     """
@@ -111,7 +111,7 @@ class Noam(Schedule):
 
 
 class WSD(Schedule):
-    """Warm-up, stable, decay: constant for most of the run, then down to a share `final` within the last part.
+    """Warm-up, stable, decay: constant for most of the run, then down to a share `final` at its end.
 
         rate = η · min(1, n / w)                          before the last `decay` · N steps
         rate = η · (1 − (1 − final) · shape(p))           p = how much of the decay is done; shape is p or √p
