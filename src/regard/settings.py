@@ -136,7 +136,9 @@ class Part(Settings):
         if isinstance(value, str):
             value = {"kind": value}
         if not isinstance(value, dict) or "kind" not in value:
-            raise ValueError(f"expected the kind of a {cls.__name__}, such as {next(iter(cls.kinds()))!r}, got {value!r}")
+            raise ValueError(
+                f"expected the kind of a {cls.__name__}, such as {next(iter(cls.kinds()))!r}, got {value!r}"
+            )
         kinds = cls.kinds()
         if value["kind"] not in kinds:
             raise ValueError(f"no {cls.__name__} is called {value['kind']!r}{nearest(str(value['kind']), kinds)}")

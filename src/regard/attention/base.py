@@ -1,0 +1,63 @@
+"""The contract of an attention mechanism: it owns its projections, its scores and its output.
+
+The stack knows only
+
+    y = forward(x, memory, view, position, entry)
+
+with x [b t d] the looking tokens, memory [b s d] what they look at (None: themselves), the `View` of the mask, the
+module of the position encoding, and the cache's entry of this layer (None: no cache). That leaves room for compressed
+caches, recurrent states, gates, and scores of any kind.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.attention.cache import Entry, Memory
+from regard.attention.mask import View
+from regard.layers import Sizes
+from regard.positions import PositionModule
+from regard.settings import Part
+
+
+class Attention(Part, family="regard.attention"):
+    """Who looks at whom, and how strongly."""
+
+    offers: ClassVar[frozenset[str]] = frozenset()
+    """What the mechanism can do, of: self, causal, cross, cache, scores (a bias may be added), documents."""
+
+    def check(self, sizes: Sizes) -> None:
+        """Refuse sizes that do not go with this mechanism: raises `SettingsError`."""
+
+    def build(self, sizes: Sizes) -> AttentionModule:
+        raise NotImplementedError
+
+    def entry(self, capacity: int | None) -> Entry:
+        """An empty entry of the cache, for `capacity` tokens (None: grown as needed)."""
+        raise NotImplementedError
+
+    def memory(self) -> Memory:
+        """An empty entry for the encoder's output."""
+        return Memory()
+
+
+class AttentionModule(nn.Module):
+    def forward(
+        self,
+        x: Float[Tensor, "b t d"],
+        memory: Float[Tensor, "b s d"] | None,
+        view: View,
+        position: PositionModule,
+        entry: CacheSlot | None,
+    ) -> Float[Tensor, "b t d"]:
+        raise NotImplementedError
+
+
+class CacheSlot:
+    """A layer's entry together with where this step writes into it; made by the stack for one forward pass."""
+
+    def __init__(self, entry: Entry, slots: Tensor, reach: int, even: bool) -> None:
+        self.entry, self.slots, self.reach, self.even = entry, slots, reach, even

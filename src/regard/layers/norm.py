@@ -1,0 +1,84 @@
+"""Norms: bring the features of each token to a common size, so that depth does not blow them up.
+
+    LayerNorm   y = (x − mean(x)) / √(var(x) + ε) · w + b         over the d features of one token
+    RMSNorm     y = x / √(mean(x²) + ε) · w
+
+Source   Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 3–4; Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.
+Cost     2d parameters (LayerNorm with bias), d (RMSNorm); O(d) per token.
+Differs  RMSNorm(unit_offset=True) multiplies by 1 + w (Gemma) and starts at w = 0. Statistics are in float32.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.settings import Part
+
+
+class Norm(Part, family="regard.layers.norm"):
+    """Which norm a layer uses."""
+
+    def build(self, d: int) -> nn.Module:
+        raise NotImplementedError
+
+
+class LayerNorm(Norm):
+    eps: float = 1e-5
+    bias: bool = True
+
+    def build(self, d: int) -> LayerNormModule:
+        return LayerNormModule(d, self.eps, self.bias)
+
+
+class RMSNorm(Norm):
+    eps: float = 1e-5
+    unit_offset: bool = False
+
+    def build(self, d: int) -> RMSNormModule:
+        return RMSNormModule(d, self.eps, self.unit_offset)
+
+
+class LayerNormModule(nn.Module):
+    def __init__(self, d: int, eps: float, bias: bool) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.empty(d))
+        self.bias = nn.Parameter(torch.empty(d)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+
+
+class RMSNormModule(nn.Module):
+    def __init__(self, d: int, eps: float, unit_offset: bool) -> None:
+        super().__init__()
+        self.eps = eps
+        self.unit_offset = unit_offset
+        self.weight = nn.Parameter(torch.empty(d))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight) if self.unit_offset else nn.init.ones_(self.weight)
+
+    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        weight = 1 + self.weight if self.unit_offset else self.weight
+        return (
+            F.rms_norm(x.float(), x.shape[-1:], weight.float(), self.eps).to(x.dtype)
+            if (x.dtype in (torch.bfloat16, torch.float16))
+            else F.rms_norm(x, x.shape[-1:], weight, self.eps)
+        )
+
+
+KINDS: dict[str, type[Norm]] = {
+    "layer": LayerNorm,
+    "rms": RMSNorm,
+}

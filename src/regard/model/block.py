@@ -1,0 +1,45 @@
+"""A layer: look around (attention), look at the source (cross-attention), think (feed-forward)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from regard.attention import CacheSlot, View
+from regard.layers import Sizes
+from regard.model.config import StackConfig
+from regard.positions import PositionModule
+from regard.settings import of_layer
+
+
+class Block(nn.Module):
+    def __init__(self, config: StackConfig, sizes: Sizes, cross: bool) -> None:
+        super().__init__()
+
+        def part(name: str) -> Sizes:
+            return replace(sizes, place=f"{sizes.place}.{name}")
+
+        self.attention = of_layer(config.attention, sizes.layer).build(part("attention"))
+        self.cross = config.cross.build(part("cross")) if cross else None
+        self.feedforward = of_layer(config.feedforward, sizes.layer).build(part("feedforward"))
+        self.residual = config.residual.build(config.norm, sizes, steps=3 if cross else 2)
+
+    def forward(
+        self,
+        stream: Float[Tensor, "b t d"],
+        view: View,
+        position: PositionModule,
+        nowhere: PositionModule,
+        slot: CacheSlot | None = None,
+        source: Float[Tensor, "b s d"] | None = None,
+        source_view: View | None = None,
+        source_slot: CacheSlot | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        steps = [lambda x: self.attention(x, None, view, position, slot)]
+        if self.cross is not None:
+            cross = self.cross
+            steps.append(lambda x: cross(x, source, source_view, nowhere, source_slot))
+        steps.append(self.feedforward)
+        return self.residual(stream, steps)

@@ -1,0 +1,129 @@
+"""The settings of a model: one encoder stack, one decoder stack, or both. Which exist is the family.
+
+Sizes that parts share stand here; a stack may override them (None takes the model's).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from regard.attention import Attention, Dot
+from regard.layers import LayerNorm, Norm, Sizes
+from regard.model.feedforward import MLP, FeedForward
+from regard.model.heads import Head, LanguageHead
+from regard.model.initialisation import Initialisation, Normal
+from regard.model.input import Input, TokenInput
+from regard.model.residual import PostNorm, Residual
+from regard.positions import Position, Sinusoidal
+from regard.settings import PerLayer, Settings, SettingsError, of_layer
+
+
+class StackConfig(Settings):
+    """A stack of equal layers. A tuple of parts repeats down the stack: `attention=(Dot(window=256), Dot())`."""
+
+    n_layers: int = Field(12, ge=1)
+    attention: PerLayer[Attention] = Dot()
+    cross: Attention = Dot()
+    position: PerLayer[Position] = Sinusoidal()
+    feedforward: PerLayer[FeedForward] = MLP(activation="relu")
+    norm: Norm = LayerNorm()
+    residual: Residual = PostNorm()
+    n_heads: int | None = Field(None, ge=1)
+    n_kv_heads: int | None = Field(None, ge=1)
+    head_dim: int | None = Field(None, ge=1)
+    d_ff: int | None = Field(None, ge=1)
+    dropout: float | None = Field(None, ge=0, lt=1)
+
+
+class ModelConfig(Settings):
+    """A whole model. The defaults are the 2017 decoder; presets hold published recipes."""
+
+    vocab_size: int = Field(ge=1)
+    target_vocab_size: int | None = Field(None, ge=1)
+    d_model: int = Field(512, ge=1)
+    n_heads: int = Field(8, ge=1)
+    n_kv_heads: int | None = Field(None, ge=1)
+    head_dim: int | None = Field(None, ge=1)
+    d_ff: int | None = Field(None, ge=1)
+    context_length: int = Field(1024, ge=1)
+    target_context_length: int | None = Field(None, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    input: Input = TokenInput()
+    encoder: StackConfig | None = None
+    decoder: StackConfig | None = StackConfig()
+    head: Head = LanguageHead()
+    initialisation: Initialisation = Normal()
+
+    @property
+    def family(self) -> Literal["encoder", "decoder", "encoder-decoder"]:
+        if self.encoder is not None and self.decoder is not None:
+            return "encoder-decoder"
+        return "encoder" if self.encoder is not None else "decoder"
+
+    @property
+    def output_vocab_size(self) -> int:
+        return self.target_vocab_size or self.vocab_size
+
+    @property
+    def stacks(self) -> dict[str, StackConfig]:
+        """The stacks that exist, by name."""
+        named = {"encoder": self.encoder, "decoder": self.decoder}
+        return {name: stack for name, stack in named.items() if stack is not None}
+
+    def sizes(self, name: str, layer: int = 0) -> Sizes:
+        """The resolved sizes of layer number `layer` of the stack `name`."""
+        stack = self.stacks[name]
+        n_heads = stack.n_heads or self.n_heads
+        feedforward = of_layer(stack.feedforward, layer)
+        context = self.target_context_length if name == "decoder" and self.encoder is not None else None
+        return Sizes(
+            d_model=self.d_model,
+            n_heads=n_heads,
+            n_kv_heads=stack.n_kv_heads or self.n_kv_heads or n_heads,
+            head_dim=stack.head_dim or self.head_dim or self.d_model // n_heads,
+            d_ff=stack.d_ff or self.d_ff or feedforward.width(self.d_model),
+            context_length=context or self.context_length,
+            dropout=self.dropout if stack.dropout is None else stack.dropout,
+            layer=layer,
+            depth=stack.n_layers,
+            place=f"{name}.{layer}",
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Any:
+        if not self.stacks:
+            raise SettingsError("a model needs an encoder, a decoder, or both, and this one has neither")
+        if self.target_vocab_size is not None and self.family != "encoder-decoder":
+            raise SettingsError("target_vocab_size is for an encoder with a decoder; this model has one stack")
+        for name, stack in self.stacks.items():
+            sizes = self.sizes(name)
+            if not (stack.head_dim or self.head_dim) and self.d_model % sizes.n_heads:
+                raise SettingsError(
+                    f"d_model {self.d_model} cannot be split into {sizes.n_heads} heads of equal size: "
+                    "change n_heads or set head_dim"
+                )
+            if sizes.n_heads % sizes.n_kv_heads:
+                raise SettingsError(
+                    f"{sizes.n_heads} heads cannot share {sizes.n_kv_heads} key-value heads equally: "
+                    "n_kv_heads must divide n_heads"
+                )
+            needs = {"self", "causal"} if name == "decoder" else {"self"}
+            for layer in range(stack.n_layers):
+                self._check_layer(name, stack, layer, needs)
+            if self.family == "encoder-decoder" and name == "decoder":
+                self._refuse(stack.cross, {"cross"}, "cross-attention")
+        return self
+
+    def _check_layer(self, name: str, stack: StackConfig, layer: int, needs: set[str]) -> None:
+        attention, position = of_layer(stack.attention, layer), of_layer(stack.position, layer)
+        self._refuse(attention, needs, f"a {name}")
+        sizes = self.sizes(name, layer)
+        attention.check(sizes)
+        position.check(sizes)
+
+    def _refuse(self, attention: Attention, needs: set[str], where: str) -> None:
+        missing = needs - attention.offers
+        if missing:
+            raise SettingsError(f"{attention.kind} attention cannot stand in {where}: it offers no {min(missing)} use")

@@ -1,0 +1,70 @@
+"""The input of a stack: ids become vectors, positions are added, and dropout is applied.
+
+    x_t = dropout(norm(scale · E[id_t] + S[segment_t] + position_t))
+
+Source   Vaswani et al. 2017, arXiv:1706.03762, §3.4 (scale √d) and §5.4 (dropout on the sum);
+         Devlin et al. 2018, arXiv:1810.04805, §3 (segments, a norm on the sum).
+Cost     v · d parameters; a row of the table a token.
+Differs  Positions come between the sum and the norm, through the stack's position encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.layers import Embedding, Norm, Sizes, tap
+from regard.settings import Part
+
+
+class Input(Part, family="regard.model.input"):
+    """What turns a stack's input into vectors."""
+
+    def build(self, vocab_size: int, sizes: Sizes, tokens: Embedding | None = None) -> InputModule:
+        """`tokens`: another stack's table, to be shared."""
+        raise NotImplementedError
+
+
+class TokenInput(Input):
+    scale: float | Literal["sqrt_d_model"] = 1.0
+    segments: int = 0
+    norm: Norm | None = None
+
+    def build(self, vocab_size: int, sizes: Sizes, tokens: Embedding | None = None) -> InputModule:
+        return InputModule(self, vocab_size, sizes, tokens)
+
+
+class InputModule(nn.Module):
+    def __init__(self, settings: TokenInput, vocab_size: int, sizes: Sizes, tokens: Embedding | None) -> None:
+        super().__init__()
+        self.scale = sizes.d_model**0.5 if settings.scale == "sqrt_d_model" else float(settings.scale)
+        self.dropout, self.place = sizes.dropout, sizes.place
+        self.tokens = tokens if tokens is not None else Embedding(vocab_size, sizes.d_model)
+        self.segments = Embedding(settings.segments, sizes.d_model) if settings.segments else None
+        self.norm = settings.norm.build(sizes.d_model) if settings.norm is not None else None
+
+    def forward(
+        self,
+        ids: Int[Tensor, "b t"],
+        add_positions: Callable[[Tensor], Tensor],
+        segments: Int[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        x = self.tokens(ids)
+        if self.scale != 1.0:
+            x = x * self.scale
+        if self.segments is not None:
+            x = x + self.segments(torch.zeros_like(ids) if segments is None else segments)
+        x = add_positions(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return tap(self.place, "input", F.dropout(x, self.dropout, self.training))
+
+
+KINDS: dict[str, type[Input]] = {
+    "tokens": TokenInput,
+}

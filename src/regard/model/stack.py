@@ -1,0 +1,105 @@
+"""A stack of layers: input, positions, N blocks, and what stands after the last.
+
+An encoder stack sees all; a decoder stack is causal, may read an encoder, and may keep a cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from regard.attention import Cache, CacheSlot, Causal, Mask, View
+from regard.layers import Embedding
+from regard.model.block import Block
+from regard.model.config import ModelConfig
+from regard.positions import PositionModule
+from regard.settings import RegardError, of_layer
+
+
+class Encoded(NamedTuple):
+    """An encoder's output, and who of it may be seen."""
+
+    x: Float[Tensor, "b s d"]
+    mask: Mask
+
+
+class Stack(nn.Module):
+    def __init__(self, config: ModelConfig, name: str, vocab_size: int, tokens: Embedding | None = None) -> None:
+        super().__init__()
+        stack = config.stacks[name]
+        sizes = config.sizes(name)
+        self.config = stack
+        self.causal = name == "decoder"
+        self.input = config.input.build(vocab_size, replace(sizes, place=name), tokens)
+
+        # One module for all layers that name the same encoding, or one for each layer: as the encoding says.
+        parts = [of_layer(stack.position, layer) for layer in range(stack.n_layers)]
+        keys = [part if part.shared else (part, layer) for layer, part in enumerate(parts)]
+        distinct = list(dict.fromkeys(keys))
+        self.positions = nn.ModuleList(parts[keys.index(key)].build(sizes) for key in distinct)
+        self.position_of_layer = [distinct.index(key) for key in keys]
+        self.nowhere = PositionModule()  # what cross-attention meets
+        self.limit = sizes.context_length if any(part.bounded for part in parts) else None
+
+        cross = self.causal and config.encoder is not None
+        self.layers = nn.ModuleList(Block(stack, config.sizes(name, layer), cross) for layer in range(stack.n_layers))
+        self.end = stack.residual.end(stack.norm, sizes)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "b t"],
+        mask: Mask | None = None,
+        cache: Cache | None = None,
+        encoded: Encoded | None = None,
+        segments: Int[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        """The last layer's output. With a cache, ids are the next tokens, padded on the right as mask says."""
+        mask = mask or Mask()
+        t = ids.shape[1]
+        reach = t if cache is None else cache.longest + t
+        if self.limit is not None and reach > self.limit:
+            raise RegardError(
+                f"this text is {reach} tokens long, and the model's learned positions end at {self.limit}: "
+                "shorten it, or train a model with a longer context_length."
+            )
+        view = self._view(mask, cache, t, ids.device)
+        x = self.input(ids, lambda x: self._add_positions(x, view), segments)
+        source_view = None
+        if encoded is not None:
+            s_slots = torch.arange(encoded.x.shape[1], device=ids.device)[None]
+            source_view = View(encoded.mask, view.q_slots, s_slots, q_mask=mask)
+        for layer, block in enumerate(self.layers):
+            slot = source_slot = None
+            if cache is not None:
+                slot = CacheSlot(cache.entries[layer], view.q_slots, reach, cache.even)
+                source_slot = CacheSlot(cache.memories[layer], view.q_slots, reach, cache.even) if encoded else None
+            position = self.positions[self.position_of_layer[layer]]
+            x = block(x, view, position, self.nowhere, slot, encoded and encoded.x, source_view, source_slot)
+        if cache is not None:
+            cache.advance(mask.lengths, t)
+        return self.end(x)
+
+    def _view(self, mask: Mask, cache: Cache | None, t: int, device: torch.device) -> View:
+        slots = torch.arange(t, device=device)[None]
+        if cache is None:
+            return View(Causal() & mask if self.causal else mask, slots, slots, square=True)
+        if mask.documents is not None or (mask.padding is not None and mask.padding.start is not None):
+            raise RegardError(
+                "a cache takes one document a row, padded on the right: pad there, or leave the cache out."
+            )
+        if cache.even and cache.longest == 0 and mask.lengths is None:
+            return View(Causal(), slots, slots, square=True)
+        q_slots = slots + (cache.longest if cache.even else cache.lengths[:, None])
+        k_slots = torch.arange(cache.longest + t, device=device)[None]
+        # The newest token of even rows sees all there is.
+        return View(Mask() if cache.even and t == 1 else Causal(), q_slots, k_slots)
+
+    def _add_positions(self, x: Float[Tensor, "b t d"], view: View) -> Float[Tensor, "b t d"]:
+        for position in self.positions:
+            assert isinstance(position, PositionModule)
+            x = position.add(x, view.q_at)
+        return x

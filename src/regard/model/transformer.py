@@ -1,0 +1,91 @@
+"""The model: ids in, logits or a loss out. An encoder stack, a decoder stack, or both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from regard.attention import Cache, Mask
+from regard.model.config import ModelConfig
+from regard.model.initialisation import initialise
+from regard.model.losses import Loss
+from regard.model.stack import Encoded, Stack
+from regard.settings import RegardError, of_layer
+
+
+class Transformer(nn.Module):
+    """A model built from its settings, its weights drawn from `seed`. To count only, build it on the meta device."""
+
+    def __init__(self, config: ModelConfig, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Stack(config, "encoder", config.vocab_size) if config.encoder is not None else None
+        self.decoder = None
+        if config.decoder is not None:
+            shared = self.encoder is not None and config.target_vocab_size is None
+            tokens = self.encoder.input.tokens if shared and self.encoder is not None else None
+            self.decoder = Stack(config, "decoder", config.output_vocab_size, tokens)
+        last = "decoder" if config.decoder is not None else "encoder"
+        self.head = config.head.build(config.output_vocab_size, config.sizes(last), self.last_stack.input.tokens)
+        initialise(self, config.initialisation, seed)
+
+    @property
+    def last_stack(self) -> Stack:
+        """The stack that the head reads."""
+        stack = self.decoder if self.decoder is not None else self.encoder
+        assert stack is not None
+        return stack
+
+    def encode(self, source: Int[Tensor, "b s"], mask: Mask | None = None) -> Encoded:
+        """What the encoder makes of the source, once for all steps of decoding."""
+        if self.encoder is None:
+            raise RegardError("this model has no encoder: give it ids, not a source.")
+        return Encoded(self.encoder(source, mask), mask or Mask())
+
+    def hidden(
+        self,
+        ids: Int[Tensor, "b t"],
+        *,
+        mask: Mask | None = None,
+        cache: Cache | None = None,
+        encoded: Encoded | None = None,
+        segments: Int[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        """The last layer's output, before the head."""
+        if self.config.family == "encoder-decoder" and encoded is None:
+            raise RegardError("this model translates: give it source=…, or encoded=model.encode(source).")
+        return self.last_stack(ids, mask, cache, encoded, segments)
+
+    def forward(
+        self,
+        ids: Int[Tensor, "b t"],
+        targets: Int[Tensor, "b t"] | None = None,
+        *,
+        mask: Mask | None = None,
+        source: Int[Tensor, "b s"] | None = None,
+        source_mask: Mask | None = None,
+        encoded: Encoded | None = None,
+        cache: Cache | None = None,
+        segments: Int[Tensor, "b t"] | None = None,
+        **objective: Any,
+    ) -> Float[Tensor, "b t v"] | Loss:
+        """Logits, or with targets the loss (`smoothing=…`, `z_loss=…` go to the head).
+
+        A decoder is causal by itself; `mask` says the rest: padding, documents, a prefix. With a cache, ids continue
+        what it has seen, padded on the right if `mask` has lengths.
+        """
+        if source is not None:
+            encoded = self.encode(source, source_mask)
+        x = self.hidden(ids, mask=mask, cache=cache, encoded=encoded, segments=segments)
+        return self.head(x, self.last_stack.input.tokens, targets, **objective)
+
+    def cache(self, batch: int, capacity: int | None = None) -> Cache:
+        """An empty cache for `batch` rows, of room for `capacity` tokens each (None: it grows)."""
+        if self.decoder is None:
+            raise RegardError("an encoder sees all of a text at once, so it has nothing to cache.")
+        stack = self.decoder.config
+        entries = [of_layer(stack.attention, layer).entry(capacity) for layer in range(stack.n_layers)]
+        memories = [stack.cross.memory() for _ in range(stack.n_layers)] if self.encoder is not None else []
+        return Cache(batch, entries, memories, next(self.parameters()).device)
