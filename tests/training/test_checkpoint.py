@@ -127,9 +127,7 @@ except CheckpointError as error:
     print(error)
 print(load_newest(folder).step, sorted(p.name for p in folder.iterdir()))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     message, rest = done.stdout.splitlines()
     assert "step 2 could not be written" in message
     assert "File too large" in message

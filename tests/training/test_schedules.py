@@ -30,9 +30,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("schedule", "first", "warm", "later"), TABLE, ids=lambda value: getattr(value, "kind", "")
-)
+@pytest.mark.parametrize(("schedule", "first", "warm", "later"), TABLE, ids=lambda value: getattr(value, "kind", ""))
 def test_rates(schedule: Schedule, first: float, warm: float, later: float) -> None:
     assert schedule.rate(1, 2000) == pytest.approx(first, rel=1e-7)
     assert schedule.rate(schedule.warmup, 2000) == pytest.approx(warm, rel=1e-7)

@@ -91,9 +91,7 @@ class _Last(Averaged):
     def update(self, step: int, weights: dict[str, Tensor]) -> None:
         if step % self.every == 0:
             place = (step // self.every - 1) % self.count
-            self.state.update(
-                {f"{place}/{name}": weight.detach().clone() for name, weight in weights.items()}
-            )
+            self.state.update({f"{place}/{name}": weight.detach().clone() for name, weight in weights.items()})
 
     def average(self) -> dict[str, Tensor]:
         sets: dict[str, list[Tensor]] = {}

@@ -48,9 +48,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def save(
-    folder: Path, step: int, write: Callable[[Path], object], state: dict[str, Any], keep: int = 2
-) -> Path:
+def save(folder: Path, step: int, write: Callable[[Path], object], state: dict[str, Any], keep: int = 2) -> Path:
     """Writes the checkpoint of a step below `folder` and removes all but the newest `keep`.
 
     `write` is called with an empty folder and puts the files there; `state` is what JSON can hold. If anything
@@ -77,9 +75,7 @@ def save(
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, (OSError, SafetensorError)):
-            raise CheckpointError(
-                _why_not_written(error, f"the checkpoint of step {step}", folder)
-            ) from error
+            raise CheckpointError(_why_not_written(error, f"the checkpoint of step {step}", folder, folder)) from error
         raise
     newer, older = [[p for p in _steps(folder) if (p > final) is after] for after in (True, False)]
     for path in newer + older[keep:]:  # a newer one is of a future that a fall-back to an older one undid
@@ -99,7 +95,7 @@ def replace_files(folder: Path, write: Callable[[Path], object]) -> None:
             os.replace(file, folder / file.name)
         flush(folder)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(_why_not_written(error, "the model", folder / "checkpoints")) from error
+        raise CheckpointError(_why_not_written(error, "the model", folder, folder / "checkpoints")) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -181,13 +177,13 @@ def _checksum_of(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _why_not_written(error: BaseException, what: str, checkpoints: Path) -> str:
+def _why_not_written(error: BaseException, what: str, folder: Path, checkpoints: Path) -> str:
     good = next((int(path.name.removeprefix(PREFIX)) for path in _steps(checkpoints)), None)
     if good is None:
         rest = "no earlier checkpoint exists; make room and start again"
     else:
         rest = f"the last good checkpoint, of step {good}, is kept; make room and run again to go on from it"
-    return f"{what} could not be written to {checkpoints} ({_reason(error)}); {rest}."
+    return f"{what} could not be written to {folder} ({_reason(error)}); {rest}."
 
 
 def _reason(error: BaseException) -> str:

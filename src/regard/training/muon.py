@@ -85,9 +85,7 @@ class MuonOptimizer(torch.optim.Optimizer):
         whole = torch.stack([m.full_tensor() if isinstance(m, DTensor) else m for m in moves])
         directions = orthogonal(whole.to(self.dtype or whole.dtype), self.iterations).to(whole.dtype).unbind()
         return [
-            distribute_tensor(d, p.device_mesh, p.placements, src_data_rank=None)
-            if isinstance(p, DTensor)
-            else d
+            distribute_tensor(d, p.device_mesh, p.placements, src_data_rank=None) if isinstance(p, DTensor) else d
             for d, p in zip(directions, parameters, strict=True)
         ]
 

@@ -127,9 +127,7 @@ class Muon(Optimiser):
                 dtype=dtype,
             )
         ]
-        return Optimisers(
-            model, [*(muon if matrices else []), *([self.others._torch(others)] if others else [])]
-        )
+        return Optimisers(model, [*(muon if matrices else []), *([self.others._torch(others)] if others else [])])
 
 
 class Adafactor(Optimiser):
@@ -148,9 +146,7 @@ class Adafactor(Optimiser):
 
     def build(self, model: nn.Module) -> Optimisers:
         if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
-            raise SettingsError(
-                "Adafactor keeps means over whole matrices; with sharded weights use adamw or muon."
-            )
+            raise SettingsError("Adafactor keeps means over whole matrices; with sharded weights use adamw or muon.")
         groups = self._groups(model)
         return Optimisers(
             model, [torch.optim.Adafactor(groups, beta2_decay=-self.decay, eps=(None, self.eps), d=self.clip)]
@@ -171,11 +167,7 @@ class SGD(Optimiser):
             raise SettingsError("SGD.nesterov: Nesterov's step needs a momentum; set momentum=0.9 or so.")
         return Optimisers(
             model,
-            [
-                torch.optim.SGD(
-                    self._groups(model), lr=0.0, momentum=self.momentum, nesterov=self.nesterov, fused=True
-                )
-            ],
+            [torch.optim.SGD(self._groups(model), lr=0.0, momentum=self.momentum, nesterov=self.nesterov, fused=True)],
         )
 
 
@@ -215,9 +207,7 @@ class Optimisers:
             name, _, key = full_name.rpartition("/")
             parameter = mine.get(name)
             if parameter is None or parameter not in owner:
-                raise RegardError(
-                    f"the saved optimiser has state for {name!r}, which this model does not train."
-                )
+                raise RegardError(f"the saved optimiser has state for {name!r}, which this model does not train.")
             value = tensor.to(parameter.device)
             if isinstance(parameter, DTensor) and value.shape == parameter.shape:
                 value = distribute_tensor(value, parameter.device_mesh, parameter.placements)

@@ -1,0 +1,185 @@
+"""The record of a run, in files and before the eyes.
+
+`metrics.jsonl` holds what is a function of seed and step, so that a resumed run writes the very lines that an
+uninterrupted one writes; `timings.jsonl` holds what a clock says. A line is a JSON object with its `step`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from regard.settings import RegardError
+
+METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file; a line that was cut while being written, and all after it, are left out."""
+    lines: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_bytes().splitlines(keepends=True):
+            try:
+                values = json.loads(line)
+            except ValueError:
+                break
+            if not isinstance(values, dict) or "step" not in values or not line.endswith(b"\n"):
+                break
+            lines.append(values)
+    return lines
+
+
+def cut(path: Path, after: int) -> None:
+    """Leaves only the lines up to step `after`, as they were written."""
+    kept = [line for line in read(path) if line["step"] <= after]
+    beside = path.with_suffix(".partial")
+    beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    os.replace(beside, path)
+
+
+class Metrics:
+    """Appends to the record of a run in `folder`, from the step `after` which training goes on."""
+
+    def __init__(self, folder: Path, after: int = 0, tensorboard: bool = False) -> None:
+        self._files: dict[str, IO[str]] = {}
+        for name in (METRICS, TIMINGS):
+            cut(folder / name, after)
+            self._files[name] = (folder / name).open("a", encoding="utf-8")
+        self._board = _board(folder / "tensorboard", after) if tensorboard else None
+
+    def write(self, step: int, **values: float | str) -> None:
+        """A line that depends on nothing but the settings, the data, the seed and the step."""
+        self._line(METRICS, step, values)
+
+    def time(self, step: int, **values: float) -> None:
+        """A line that depends on the machine: rates and seconds."""
+        self._line(TIMINGS, step, values)
+
+    def _line(self, name: str, step: int, values: dict[str, Any]) -> None:
+        # Not a number is no JSON; the NaN guard stops the run before one could get here.
+        self._files[name].write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
+        self._files[name].flush()
+        if self._board is not None:
+            for key, value in values.items():
+                if isinstance(value, str):
+                    self._board.add_text(key, value, step)
+                else:
+                    self._board.add_scalar(key, value, step)
+
+    def flush(self) -> None:
+        """Waits until all lines are on the disk, as they must be before the checkpoint that counts on them."""
+        for file in self._files.values():
+            os.fsync(file.fileno())
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _board(folder: Path, after: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise RegardError(
+            "training.tensorboard: TensorBoard is not installed; run pip install 'regard[tensorboard]'."
+        ) from None
+    return SummaryWriter(str(folder), purge_step=after + 1)
+
+
+class Progress(Protocol):
+    """What a run shows while it runs."""
+
+    def update(self, step: int, loss: float, tokens_per_second: float) -> None: ...
+    def sample(self, text: str) -> None: ...
+    def say(self, line: str) -> None: ...
+    def close(self) -> None: ...
+
+
+def progress(steps: int, done: int = 0, quiet: bool = False, console: Console | None = None) -> Progress:
+    """A live bar on a terminal, plain lines into a file or a pipe, nothing if `quiet`."""
+    console = console or Console(stderr=True)
+    if quiet:
+        return Quiet()
+    return Live(steps, done, console) if console.is_terminal else Plain(steps, done, console)
+
+
+class Quiet:
+    def update(self, step: int, loss: float, tokens_per_second: float) -> None: ...
+    def sample(self, text: str) -> None: ...
+    def say(self, line: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Plain:
+    """A line every few seconds, for logs."""
+
+    def __init__(self, steps: int, done: int, console: Console, every: float = 5.0) -> None:
+        self.steps, self.first, self.console, self.every = steps, done, console, every
+        self.begun = self.last = time.monotonic()
+
+    def update(self, step: int, loss: float, tokens_per_second: float) -> None:
+        now = time.monotonic()
+        if now - self.last < self.every and step < self.steps:
+            return
+        self.last = now
+        left = (now - self.begun) / max(1, step - self.first) * (self.steps - step)
+        self.say(f"step {step}/{self.steps}  loss {loss:.4f}  {tokens_per_second:,.0f} tokens/s  {duration(left)} left")
+
+    def sample(self, text: str) -> None:
+        self.say(f"sample: {one_line(text)}")
+
+    def say(self, line: str) -> None:
+        self.console.print(Text(line), soft_wrap=True)
+
+    def close(self) -> None: ...
+
+
+class Live:
+    """A bar with rate, time left, loss and the newest sample below it."""
+
+    def __init__(self, steps: int, done: int, console: Console) -> None:
+        self.bars = Bars(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("loss {task.fields[loss]}  {task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            refresh_per_second=4,
+        )
+        self.task = self.bars.add_task("train", total=steps, completed=done, loss="–", rate="")
+        self.bars.start()
+
+    def update(self, step: int, loss: float, tokens_per_second: float) -> None:
+        self.bars.update(self.task, completed=step, loss=f"{loss:.4f}", rate=f"{tokens_per_second:,.0f} tokens/s")
+
+    def sample(self, text: str) -> None:
+        self.say(f"  … {one_line(text)}")
+
+    def say(self, line: str) -> None:
+        self.bars.console.print(Text(line), soft_wrap=True)
+
+    def close(self) -> None:
+        self.bars.stop()
+
+
+def one_line(text: str) -> str:
+    """Text that cannot steer a terminal: line ends as ⏎, other unprintable characters as ·."""
+    return "".join(c if c.isprintable() else "⏎" if c == "\n" else "·" for c in text)
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
