@@ -1,0 +1,162 @@
+"""Every mechanism in every family that it can stand in: what the laws run over.
+
+Kinds are read from the folders' own dicts, so that a new file is found by itself; `VARIANTS` adds settings of theirs
+that change the arithmetic.
+"""
+
+from __future__ import annotations
+
+import torch
+
+import regard.attention
+import regard.layers.norm
+import regard.model.feedforward
+import regard.model.heads
+import regard.model.initialisation
+import regard.model.input
+import regard.model.residual
+import regard.positions
+from regard.layers import LayerNorm, RMSNorm
+from regard.model import ModelConfig, StackConfig, Transformer
+
+FAMILIES = {
+    "attention": regard.attention,
+    "position": regard.positions,
+    "norm": regard.layers.norm,
+    "feedforward": regard.model.feedforward,
+    "residual": regard.model.residual,
+    "input": regard.model.input,
+    "head": regard.model.heads,
+    "initialisation": regard.model.initialisation,
+}
+
+VARIANTS = {
+    "attention": {
+        "dot": [{"window": 3}, {"softcap": 2.0, "scale": 0.7}, {"bias": "qkv"}, {"bias": "none"}],
+    },
+    "position": {
+        "learned": [{"offset": 2}],
+        "sinusoidal": [{"layout": "half"}],
+        "rotary": [{"interleaved": True}, {"fraction": 0.7}],
+    },
+    "norm": {"layer": [{"bias": False}], "rms": [{"unit_offset": True}]},
+    "feedforward": {
+        "mlp": [{"activation": name} for name in ("relu", "gelu_tanh", "silu", "relu2")] + [{"bias": False}],
+        "gated": [{"activation": "gelu"}, {"bias": True}],
+    },
+    "input": {"tokens": [{"scale": "sqrt_d_model"}, {"segments": 2, "norm": LayerNorm().to_dict()}]},
+    "head": {
+        "language": [
+            {"tied": False, "bias": True},
+            {"scale": 0.5, "softcap": 3.0},
+            {"transform": "bert", "bias": True, "norm": RMSNorm().to_dict()},
+        ]
+    },
+    "initialisation": {"normal": [{"residual": "zero"}, {"residual": "plain"}]},
+}
+
+VOCAB, CONTEXT = 29, 24
+
+
+def parts(family: str) -> list[dict]:
+    """Every kind of a family with its defaults, then its variants, as plain values."""
+    kinds = FAMILIES[family].KINDS
+    return [{"kind": kind, **more} for kind in kinds for more in ({}, *VARIANTS.get(family, {}).get(kind, []))]
+
+
+def label(part: dict) -> str:
+    values = (f"{k}={v['kind'] if isinstance(v, dict) else v}" for k, v in part.items() if k != "kind")
+    return "-".join([part["kind"], *values])
+
+
+def config(where: str, **changes) -> ModelConfig:
+    """A small odd-sized model of the family `where`, with some of its parts changed."""
+    inner = {k: v for k, v in changes.items() if k in StackConfig.model_fields}
+    outer = {k: v for k, v in changes.items() if k not in inner}
+    stack = {"n_layers": 2, "residual": "pre", "position": "sinusoidal", **inner}
+    decoder = dict(stack)
+    if where == "encoder-decoder" and isinstance(inner.get("attention"), dict):
+        kind = regard.attention.KINDS[inner["attention"]["kind"]]
+        if "cross" in kind.offers:
+            decoder["cross"] = {k: v for k, v in inner["attention"].items() if k != "window"}
+    return ModelConfig.from_dict(
+        {
+            "vocab_size": VOCAB,
+            "d_model": 18,
+            "n_heads": 3,
+            "d_ff": 20,
+            "context_length": CONTEXT,
+            "encoder": stack if "encoder" in where else None,
+            "decoder": decoder if "decoder" in where else None,
+            **outer,
+        }
+    )
+
+
+def fits(where: str, attention: dict) -> bool:
+    offers = regard.attention.KINDS[attention["kind"]].offers
+    needs = {"encoder": {"self"}, "decoder": {"self", "causal"}, "encoder-decoder": {"self", "causal", "cross"}}
+    return needs[where] <= offers
+
+
+def members() -> dict[str, ModelConfig]:
+    """name → settings: attention × position × family, and every other part in every family."""
+    found: dict[str, ModelConfig] = {}
+    for where in ("encoder", "decoder", "encoder-decoder"):
+        for attention in parts("attention"):
+            if not fits(where, attention):
+                continue
+            for position in parts("position"):
+                if attention != parts("attention")[0] and len(position) > 1:
+                    continue  # variants of positions meet the first attention only
+                name = f"{where} {label(attention)} {label(position)}"
+                found[name] = config(where, attention=attention, position=position)
+        for family in ("norm", "feedforward", "residual", "input", "head"):
+            for part in parts(family):
+                found[f"{where} {family} {label(part)}"] = config(where, **{family: part})
+        for heads in (1, 3):
+            found[f"{where} n_kv_heads={heads} of 6"] = config(
+                where, n_heads=6, n_kv_heads=heads, position="rotary", head_dim=4
+            )
+    found["decoder layers differ"] = config(
+        "decoder",
+        attention=[{"kind": "dot", "window": 4}, {"kind": "dot"}],
+        position=["rotary", "none"],
+        feedforward=["gated", "mlp"],
+        n_layers=3,
+    )
+    return found
+
+
+MEMBERS = members()
+DECODERS = {name: c for name, c in MEMBERS.items() if c.decoder is not None}
+ENCODERS = {name: c for name, c in MEMBERS.items() if c.family == "encoder"}
+TRANSLATORS = {name: c for name, c in MEMBERS.items() if c.family == "encoder-decoder"}
+
+
+def rich(config: ModelConfig, seed: int = 0, dtype: torch.dtype = torch.float64) -> Transformer:
+    """A model whose every tensor is drawn so large that logits spread by one or more: nothing hides near zero."""
+    model = Transformer(config, seed).to(dtype).eval()
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            spread = 0.3 if parameter.dim() > 1 else 0.2
+            fresh = torch.randn(parameter.shape, generator=random, dtype=torch.float64) * spread
+            if "norm" in name or name.endswith("end.weight"):
+                fresh += 1.0
+            parameter.copy_(fresh)
+    return model
+
+
+def words(rows: int, length: int, seed: int = 1) -> torch.Tensor:
+    """Ids [rows length], the same for the same seed."""
+    return torch.randint(VOCAB, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-10) -> None:
+    """Fails with the largest difference, relative to the spread, unless both are equal within `tolerance`."""
+    assert one.shape == other.shape
+    assert torch.isfinite(one).all()
+    difference = (one - other).abs().max().item()
+    scale = max(1.0, other.abs().max().item())
+    assert difference <= tolerance * scale, f"differ by {difference:.2e} at a scale of {scale:.1f}"

@@ -1,0 +1,160 @@
+"""One model in several forms: kernel and formula, recorded and not, compiled and eager, saved and loaded."""
+
+import pytest
+import torch
+
+from regard.attention import Documents, Padding
+from regard.layers import formulas, taps
+from regard.model import Transformer
+from regard.settings import SettingsError, of_layer
+from regard.store import load_model, save_model
+from tests.laws.members import ENCODERS, FAMILIES, MEMBERS, close, parts, rich, words
+
+
+def inputs(model, rows=2, length=10):
+    more = {"source": words(rows, 7, seed=5)} if model.config.family == "encoder-decoder" else {}
+    return words(rows, length), more
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_kernel_equals_formula_in_value_and_gradient(name):
+    model = rich(MEMBERS[name])
+    ids, more = inputs(model)
+    more["mask"] = Padding(torch.tensor([10, 6]))
+    gradients = []
+    for formula in (False, True):
+        model.zero_grad()
+        if formula:
+            with formulas():
+                logits = model(ids, **more)
+        else:
+            logits = model(ids, **more)
+        logits.tanh().sum().backward()
+        gradients.append([logits.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    for one, other in zip(*gradients, strict=True):
+        close(one, other)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_listening_changes_nothing_and_replacing_does(name):
+    model = rich(MEMBERS[name])
+    ids, more = inputs(model)
+    plain = model(ids, **more)
+    heard = {}
+    with taps(lambda place, x: heard.setdefault(place, x.detach().clone()) and None if place not in heard else None):
+        close(model(ids, **more), plain)
+    assert len(heard) >= 8
+    weights = [place for place in heard if place.endswith("attention.weights")]
+    for place in weights:
+        sums = heard[place].sum(-1)
+        close(sums, torch.ones_like(sums))
+    spot = next(place for place in heard if place.endswith(".hidden"))
+    with taps(lambda place, x: torch.zeros_like(x) if place == spot else None):
+        assert (model(ids, **more) - plain).abs().max() > 1e-6
+    with taps(lambda place, x: x):
+        first = model(ids, **more)
+    with taps(lambda place, x: None):
+        assert torch.equal(first, model(ids, **more))
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_compiled_equals_eager_without_a_graph_break(name):
+    torch.compiler.reset()
+    model = rich(MEMBERS[name])
+    ids, more = inputs(model)
+    compiled = torch.compile(model, backend="eager", fullgraph=True, dynamic=False)
+    close(compiled(ids, ids, **more).objective, model(ids, ids, **more).objective)
+    if not more:
+        documents = torch.tensor([[0] * 4 + [1] * 6, [0] * 7 + [1] * 3])
+        close(compiled(ids, mask=Documents(documents)), model(ids, mask=Documents(documents)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["decoder dot rotary", "encoder dot sinusoidal", "decoder feedforward gated"])
+def test_generated_code_equals_eager(name):
+    torch.compiler.reset()
+    model = rich(MEMBERS[name], dtype=torch.float32)
+    ids, more = inputs(model)
+    compiled = torch.compile(model, fullgraph=True, dynamic=False)
+    one, other = compiled(ids, ids, **more).objective, model(ids, ids, **more).objective
+    close(one, other, 1e-5)
+    names = [n for n, _ in model.named_parameters()]
+    for n, a, b in zip(
+        names,
+        torch.autograd.grad(one, list(model.parameters()), allow_unused=True),
+        torch.autograd.grad(other, list(model.parameters()), allow_unused=True),
+        strict=True,
+    ):
+        if a is not None and b is not None and not n.endswith("k.bias"):
+            close(a, b, 1e-4)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_save_and_load_are_the_identity(name, tmp_path):
+    model = rich(MEMBERS[name], dtype=torch.float32)
+    ids, more = inputs(model)
+    again = load_model(save_model(tmp_path / "m", model))
+    assert again.config == model.config
+    assert torch.equal(again(ids, **more), model(ids, **more))
+    assert sum(p.numel() for p in again.parameters()) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("family", "part"), [(family, part) for family in FAMILIES for part in parts(family)], ids=str)
+def test_settings_round_trip(family, part):
+    base = next(kind for kind in FAMILIES[family].KINDS.values()).__mro__[1]
+    made = base.resolve(part)
+    assert base.resolve(made.to_dict()) == made
+    assert made.to_dict()["kind"] == part["kind"] == made.kind
+    with pytest.raises((SettingsError, ValueError), match="no setting 'nonsense'"):
+        base.resolve({**part, "nonsense": 1})
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_models_settings_round_trip(name):
+    config = MEMBERS[name]
+    assert type(config).from_dict(config.to_dict()) == config
+    assert type(config).from_toml(config.to_toml()) == config
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_every_parameter_moves(name):
+    """Within two steps of plain gradient descent, but for those that a file declares, with the reason."""
+    model = rich(MEMBERS[name]).train()
+    config = model.config
+    ids, more = words(6, 12), {}
+    if config.family == "encoder-decoder":
+        more["source"] = words(6, 12, seed=5)
+    if config.input.segments:
+        more["segments"] = (torch.arange(12) % 2).expand(6, 12)
+    start = {n: p.detach().clone() for n, p in model.named_parameters()}
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        optimiser.zero_grad()
+        loss = model(ids, words(6, 12, seed=7), **more)
+        (loss.objective / loss.target_count).backward()
+        optimiser.step()
+    still = {n for n, p in model.named_parameters() if (p - start[n]).abs().max() < 1e-12}
+    excused = {
+        n
+        for n in start
+        for stack in config.stacks.values()
+        for tail in of_layer(stack.attention, 0).unmoved
+        if n.endswith(tail)
+    }
+    assert still <= excused, f"these never move: {sorted(still - excused)}"
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_first_values_depend_on_the_seed_and_the_name_alone(name):
+    one, same, other = (Transformer(MEMBERS[name], seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", [n for n in ENCODERS if "attention" not in n])
+def test_without_positions_an_encoder_cannot_see_order(name):
+    model, ids = rich(ENCODERS[name]), words(1, 8)
+    order = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
+    same = (model(ids[:, order]) - model(ids)[:, order]).abs().max() < 1e-10
+    attention, position = model.config.encoder.attention, model.config.encoder.position
+    assert same == (position.kind == "none" and attention.window is None)
