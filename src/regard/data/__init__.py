@@ -1,0 +1,11 @@
+"""Text → batches: sources are read as pieces of documents, tokenised once into a store, and cut into windows.
+
+    sources.py    files, folders, pipes and data sets → pieces of documents, in bounded memory
+    formats.py    how one file is read: text, JSONL, CSV/TSV, Parquet, plain or compressed
+    builtin.py    texts that are on every machine
+    synthetic.py  copy, reverse, sort: tasks that a model must be able to learn
+    store.py      documents → a memory-mapped file of ids, made once and reused
+    batches.py    ids → batches of tensors, each a pure function of (seed, step)
+
+Only `batches.py` and `synthetic.py` import torch.
+"""

@@ -1,0 +1,197 @@
+"""Sources → documents: files, folders, standard input, Hugging Face data sets and built-in texts, as streams.
+
+A source is written as one string:
+
+    tales.txt            a text file: one document, or several where `separator` says what stands between them
+    rows.jsonl           JSONL, CSV, TSV, Parquet: each row is a document, its text in `column`
+    texts/               a folder: every file in it and below, in the order of their names; hidden ones are left out
+    -                    standard input
+    hf:OWNER/NAME        a Hugging Face data set: hf:OWNER/NAME/CONFIG:SPLIT; the split is `train` where none is named
+    builtin:python-docs  a built-in text (see `builtin.py`)
+
+Files may end in .gz or .zst. A document may be larger than the memory: it comes as pieces of about a million
+characters. Line ends become `\\n`, a byte order mark is dropped, blank documents are left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from regard.data import builtin
+from regard.data.formats import Binary, Piece, Reading, choose_column, extra, read_file, row_text
+from regard.settings import RegardError
+
+Document = Iterator[str]
+"""The pieces of one document, to be read before the next document is asked for."""
+
+
+def pieces(source: str | Path | Iterable[str | Path], how: Reading | None = None) -> Iterator[Piece]:
+    """The documents of a source, or of several after another, as one flat stream of pieces.
+
+    Raises `RegardError` where a source is missing, is no text, or holds nothing at all.
+    """
+    how = how or Reading()
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    if not sources:
+        raise RegardError("no source of text was given: name a file, a folder, hf:OWNER/NAME or builtin:python-docs.")
+    for one in sources:
+        empty = True
+        for piece in _read(one, how):
+            empty = False
+            yield piece
+        if empty:
+            raise RegardError(f"{_described(one)} holds no text.")
+    how.summary()
+
+
+def documents(
+    source: str | Path | Iterable[str | Path],
+    column: str = "auto",
+    on_invalid: str = "error",
+    separator: str = "none",
+    format: str = "auto",
+    say: Callable[[str], None] = lambda message: None,
+) -> Iterator[Document]:
+    """The documents of a source, each an iterator of its pieces; unread pieces are skipped.
+
+    column: where the text stands in JSONL, CSV, TSV, Parquet and Hugging Face sets; `auto` looks for usual names.
+    on_invalid: `error`, or `replace` to read invalid UTF-8 as U+FFFD and say how often.
+    separator: what stands between documents in plain text: `none`, `line`, `paragraph`, or any text.
+    Raises `RegardError`.
+    """
+    return each(pieces(source, Reading(column, format, separator, on_invalid, say)))  # type: ignore[arg-type]
+
+
+def each(stream: Iterator[Piece]) -> Iterator[Document]:
+    """A flat stream of pieces as one iterator a document."""
+    for first in stream:
+        document = _until_last(first, stream)
+        yield document
+        for _ in document:
+            pass
+
+
+def texts(source: str | Path | Iterable[str | Path], how: Reading | None = None) -> Iterator[str]:
+    """The text alone, in pieces, as one learns a tokenizer from it."""
+    return (piece.text for piece in pieces(source, how) if piece.text)
+
+
+def _until_last(piece: Piece, stream: Iterator[Piece]) -> Document:
+    while not piece.last:
+        yield piece.text
+        piece = next(stream)
+    if piece.text:
+        yield piece.text
+
+
+def _read(source: str | Path, how: Reading) -> Iterator[Piece]:
+    name = str(source)
+    if name == "-":
+        yield from read_file(None, how)
+    elif name.startswith("builtin:"):
+        yield from builtin.pieces(name.removeprefix("builtin:"))
+    elif name.startswith("hf:"):
+        yield from _hugging_face(name, how)
+    else:
+        path = existing(name)
+        if not path.is_dir():
+            yield from read_file(path, how)
+            return
+        for file in files(path):
+            try:
+                yield from read_file(file, how)
+            except Binary:
+                how.binary.append(str(file))
+
+
+def existing(name: str) -> Path:
+    """The path of a file or folder that exists. Raises `RegardError`, with the nearest name beside it."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    try:
+        beside = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
+    except OSError:
+        beside = []
+    hint = f"did you mean {str(path.parent / beside[0])!r}?" if beside else "give a path that exists."
+    raise RegardError(f"there is no file or folder {name!r}; {hint}")
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """The files in a folder and below it, in the order of their names, without hidden ones."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # links may lead in a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            file = Path(place, name)
+            if not name.startswith(".") and file.is_file():  # no pipe, no socket, no broken link
+                yield file
+
+
+def identity(source: str | Path) -> list[Any]:
+    """What tells whether a source has changed: name, size and time of each file, or a built-in text's own hash.
+
+    A Hugging Face set is taken to stay the same under its name.
+    """
+    name = str(source)
+    if name.startswith("builtin:"):
+        return [name, builtin.identity(name.removeprefix("builtin:"))]
+    if name.startswith("hf:") or name == "-":
+        return [name]
+    path = existing(name)
+    every = files(path) if path.is_dir() else iter([path])
+    stats = ((str(file.resolve()), file.stat()) for file in every)
+    return [name, *([file, stat.st_size, stat.st_mtime_ns] for file, stat in stats)]
+
+
+def _described(source: str | Path) -> str:
+    name = str(source)
+    if name == "-":
+        return "standard input"
+    path = Path(name).expanduser()
+    return f"the folder {name!r}" if path.is_dir() else f"the file {name!r}" if path.exists() else repr(name)
+
+
+def _hugging_face(source: str, how: Reading) -> Iterator[Piece]:
+    name, config, split = _hugging_face_name(source)
+    datasets = extra("datasets", f"reading {source}")
+    try:
+        rows = datasets.load_dataset(name, config, split=split, streaming=True)
+        columns = rows.features or {}
+        if not columns:
+            columns = next(iter(rows), {})
+        texts = [
+            key
+            for key, value in columns.items()
+            if isinstance(value, str) or getattr(value, "dtype", "").endswith("string")
+        ]
+        column = choose_column(columns, texts, source, how)
+        for number, row in enumerate(rows.select_columns([column]), start=1):
+            yield from row_text(row, column, f"{source}, row {number},", how)
+    except (RegardError, GeneratorExit):
+        raise
+    except Exception as error:  # whatever the network, the hub or a file in the set may raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise RegardError(f"the Hugging Face set {source!r} cannot be read: {first}.") from None
+
+
+def _hugging_face_name(source: str) -> tuple[str, str | None, str]:
+    """hf:OWNER/NAME/CONFIG:SPLIT → name, config, split; what begins with / or . is a folder on this machine."""
+    name, _, split = source.removeprefix("hf:").partition(":")
+    if name.startswith(("/", ".")):
+        return name, None, split or "train"
+    owner, *rest = name.split("/")
+    if not owner or len(rest) > 2 or not all(rest):
+        raise RegardError(
+            f"{source!r} names no Hugging Face set: write hf:OWNER/NAME, hf:OWNER/NAME/CONFIG or …:SPLIT."
+        )
+    return "/".join([owner, *rest[:1]]), rest[1] if len(rest) == 2 else None, split or "train"

@@ -1,0 +1,526 @@
+"""Documents → ids, once: a memory-mapped file that is made in parallel, in bounded memory, and reused.
+
+A store is a folder with `store.json` and, for each part (train, validation), two files of plain little-endian integers:
+
+    train-….ids        the ids, uint16 where the vocabulary has at most 65,536, else uint32
+    train-….starts     int64, where each document starts
+
+With `<` for the tokenizer's end token, three documents stand as `<aaaa<bbb<cc<`: the token that ends one document
+opens the next, so every token of a document has a token before it to be predicted from. A document starts at that
+token. Where the tokenizer has no end token, documents follow each other without one.
+
+`store.json` is written last and renamed into place: it is either absent, old and right, or new and right.
+"""
+
+from __future__ import annotations
+
+import bisect
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from regard.data.formats import CHUNK, Format, Piece, Reading
+from regard.data.sources import each, identity, pieces
+from regard.settings import RegardError, Settings
+
+VERSION = 1
+PARTS = ("train", "validation")
+BATCH = 1 << 18
+"""Characters that are handed to a thread at once."""
+
+Say = Callable[[str], None]
+
+
+class Encoder(Protocol):
+    """What a store needs of a tokenizer.
+
+    segments: cuts a document, given in pieces, where this changes no id. end: the id that ends a document, or None.
+    """
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def end(self) -> int | None: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def segments(self, pieces: Iterable[str]) -> Iterator[str]: ...
+    def encode_batch(self, texts: list[str]) -> list[Any]: ...
+
+
+class DataConfig(Settings):
+    """Where the text comes from and how it is cut."""
+
+    source: tuple[str, ...] = ("builtin:python-docs",)
+    """Files, folders, `-`, `hf:…` or `builtin:…` (see `regard.data.sources`)."""
+    validation: tuple[str, ...] = ()
+    """Sources of the validation text; where none is given, a part of `source` is kept apart."""
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """The part that is kept apart: one document of every 1/fraction, drawn by `split_seed`. Where that would be fewer
+    than two documents, the last part of the text."""
+    split_seed: int = 0
+    column: str = "auto"
+    """Where the text stands in JSONL, CSV, TSV, Parquet and Hugging Face sets."""
+    format: Format = "auto"
+    """How files are read; `auto` goes by their names."""
+    separator: str = "none"
+    """What stands between documents in plain text: `none` (a file is one document), `line`, `paragraph`, any text."""
+    on_invalid: Literal["error", "replace"] = "error"
+    """Invalid UTF-8: stop with its place, or read it as U+FFFD and say how often."""
+    separate_documents: bool = True
+    """Whether documents that share a window are kept apart in attention and positions."""
+
+    @field_validator("source", "validation", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        one = isinstance(value, (str, Path))
+        return (str(value),) if one else tuple(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+    def reading(self, say: Say = lambda message: None) -> Reading:
+        return Reading(self.column, self.format, self.separator, self.on_invalid, say)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a store, memory-mapped.
+
+    ids: [n] uint16 or uint32. starts: [documents] int64, increasing.
+    documents, bytes, characters: counts of the text behind it; ends of documents are not counted in the last two.
+    """
+
+    name: str
+    ids: np.ndarray
+    starts: np.ndarray
+    documents: int
+    bytes: int
+    characters: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """The ids of a source, by one tokenizer.
+
+    validation is None where there is none, or too little to predict a single token.
+    end: the id that stands between documents, or None. notes: what was said while the text was read.
+    """
+
+    folder: Path
+    fingerprint: str
+    vocab_size: int
+    end: int | None
+    train: Part
+    validation: Part | None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, folder: str | Path) -> TokenStore:
+        """The store in a folder. Raises `RegardError` where there is none or it is damaged."""
+        folder = Path(folder)
+        try:
+            made = json.loads((folder / "store.json").read_text(encoding="utf-8"))
+        except OSError:
+            raise RegardError(f"there is no token store in {str(folder)!r}.") from None
+        except ValueError:
+            raise RegardError(f"the token store in {str(folder)!r} is damaged: store.json is no JSON.") from None
+        try:
+            if made["version"] != VERSION:
+                raise RegardError(f"the token store in {str(folder)!r} is of another version; make it again.")
+            stem, ids = made["fingerprint"][:16], {"uint16": "<u2", "uint32": "<u4"}[made["ids"]]
+            if not stem.isalnum():
+                raise ValueError("its fingerprint is no hash")
+            parts = {}
+            for name in PARTS:
+                counts = made["parts"][name]
+                parts[name] = Part(
+                    name,
+                    _map(folder / f"{name}-{stem}.ids", ids, counts["tokens"]),
+                    _map(folder / f"{name}-{stem}.starts", "<i8", counts["documents"]),
+                    *(int(counts[key]) for key in ("documents", "bytes", "characters")),
+                )
+            validation = parts["validation"] if len(parts["validation"]) > 1 else None
+            head = made["fingerprint"], int(made["vocab_size"]), made["end"]
+            return cls(folder, *head, parts["train"], validation, tuple(made["notes"]))
+        except (KeyError, TypeError, ValueError, OSError, AttributeError) as error:
+            if isinstance(error, RegardError):
+                raise
+            raise RegardError(
+                f"the token store in {str(folder)!r} is damaged ({error}); delete it and run again."
+            ) from None
+
+
+def keep_standard_input(config: DataConfig, folder: str | Path) -> DataConfig:
+    """The same settings with `-` replaced by a file in `folder` that standard input was copied to.
+
+    A pipe can be read only once, but a tokenizer and a store each need to read the text.
+    """
+    named = (config.source + config.validation).count("-")
+    if named == 0:
+        return config
+    if named > 1:
+        raise RegardError("standard input ('-') can be read once only, and it is named twice.")
+    kept = Path(folder) / "standard-input"
+    with _writing(kept.parent), open(kept, "wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
+    if kept.stat().st_size == 0:
+        raise RegardError("nothing came in on standard input.")
+    return config.replace(
+        source=tuple(str(kept) if name == "-" else name for name in config.source),
+        validation=tuple(str(kept) if name == "-" else name for name in config.validation),
+    )
+
+
+def prepare(
+    config: DataConfig,
+    tokenizer: Encoder,
+    folder: str | Path,
+    *,
+    workers: int | None = None,
+    say: Say = lambda message: None,
+    progress: Callable[[int], None] = lambda characters: None,
+) -> TokenStore:
+    """The store of this text by this tokenizer: the one in `folder` if nothing has changed, else made anew.
+
+    workers: threads that encode (tokenizers release Python's lock); the result is the same for any number.
+    progress: called with the number of characters encoded so far. Raises `RegardError`.
+    """
+    folder = Path(folder)
+    fingerprint = _fingerprint(config, tokenizer)
+    if (folder / "store.json").exists():
+        try:
+            store = TokenStore.open(folder)
+        except RegardError as error:
+            say(f"{str(error).rstrip('.')}: it is made again.")
+        else:
+            if store.fingerprint == fingerprint:
+                say(f"Using the {len(store.train):,} tokens kept in {folder}, as nothing has changed.")
+                for note in store.notes:
+                    say(note)
+                return store
+    with _writing(folder):
+        _make(config, tokenizer, folder, fingerprint, workers or os.cpu_count() or 1, say, progress)
+    return TokenStore.open(folder)
+
+
+# ---- which part a document belongs to ----
+
+
+class _Stretch(NamedTuple):
+    """A document, or what of it belongs to one part. `opens`, `closes`: whether its ends are the document's own."""
+
+    part: int
+    opens: bool
+    closes: bool
+    text: Iterator[str]
+
+
+def in_validation(number: int, fraction: Fraction, seed: int) -> bool:
+    """Whether document `number` (from 0) is kept apart: one in each run of about 1/fraction documents is, by lot."""
+    if not fraction:
+        return False
+    run = number * fraction.numerator // fraction.denominator
+    start = -(-run * fraction.denominator // fraction.numerator)
+    end = -(-(run + 1) * fraction.denominator // fraction.numerator)
+    lot = hashlib.blake2b(f"{seed} {run}".encode(), digest_size=8).digest()
+    return number == start + int.from_bytes(lot, "little") % (end - start)
+
+
+def _stretches(config: DataConfig, say: Say) -> Iterator[_Stretch]:
+    if config.validation:
+        for part, source in enumerate((config.source, config.validation)):
+            for text in each(pieces(source, config.reading(say))):
+                yield _Stretch(part, True, True, text)
+        return
+    fraction = Fraction(config.validation_fraction).limit_denominator(10**6)
+    ends = _ends_if_few(config, fraction)
+    if not ends:
+        for number, text in enumerate(each(pieces(config.source, config.reading(say)))):
+            yield _Stretch(int(in_validation(number, fraction, config.split_seed)), True, True, text)
+        return
+    cut = math.floor(ends[-1] * (1 - fraction))
+    last = bisect.bisect_left(ends, cut)  # the document that the train part ends with, or in
+    whole = ends[last] == cut
+    for number, text in enumerate(each(_characters(pieces(config.source, config.reading(say)), 0, cut))):
+        yield _Stretch(0, True, number < last or whole, text)
+    for number, text in enumerate(each(_characters(pieces(config.source, config.reading()), cut, ends[-1]))):
+        yield _Stretch(1, number > 0 or whole, True, text)
+
+
+def _ends_if_few(config: DataConfig, fraction: Fraction) -> list[int]:
+    """Where each document ends, in characters, if fewer than two would be kept apart; else nothing.
+
+    So much is read ahead only: many documents are recognised early, and few are read twice.
+    """
+    ends: list[int] = []
+    total = 0
+    for piece in pieces(config.source, config.reading()):
+        if len(ends) * fraction >= 2 or not fraction:
+            return []
+        total += len(piece.text)
+        if piece.last:
+            ends.append(total)
+    return ends if len(ends) * fraction < 2 else []
+
+
+def _characters(stream: Iterator[Piece], start: int, end: int) -> Iterator[Piece]:
+    """The characters from `start` to `end` of a stream of documents; the last document ends there."""
+    at = 0
+    for text, last in stream:
+        after = at + len(text)
+        kept = text[max(0, start - at) : end - at]
+        if kept or (at > start and text == ""):
+            yield Piece(kept, last or after >= end)
+        if after >= end:
+            return
+        at = after
+
+
+# ---- making a store ----
+
+
+class _Segment(NamedTuple):
+    """Text that is encoded on its own."""
+
+    part: int
+    text: str
+    opens: bool
+    closes: bool
+
+
+@dataclass
+class _Block:
+    """What a batch of segments gives one part. openings: offsets in `ids` of documents' first ids."""
+
+    ids: list[np.ndarray] = field(default_factory=list)
+    openings: list[int] = field(default_factory=list)
+    size: int = 0
+    bytes: int = 0
+    characters: int = 0
+
+    def add(self, ids: np.ndarray) -> None:
+        self.ids.append(ids)
+        self.size += len(ids)
+
+
+def _make(
+    config: DataConfig,
+    tokenizer: Encoder,
+    folder: Path,
+    fingerprint: str,
+    workers: int,
+    say: Say,
+    progress: Callable[[int], None],
+) -> None:
+    notes: list[str] = []
+
+    def note(message: str) -> None:
+        notes.append(message)
+        say(message)
+
+    if not 0 < tokenizer.vocab_size <= 2**32:
+        raise RegardError(
+            f"a vocabulary of {tokenizer.vocab_size} ids does not fit the store's integers (at most 2³²)."
+        )
+    ids = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
+    writers = [_Writer(folder, name, fingerprint[:16], ids, tokenizer.end) for name in PARTS]
+    try:
+        done = 0
+        for blocks in _encoded(_batches(_segments(config, tokenizer, note)), tokenizer, workers):
+            for writer, block in zip(writers, blocks, strict=True):
+                writer.append(block)
+                done += block.characters
+            progress(done)
+        counts = {writer.name: writer.finish() for writer in writers}
+    finally:
+        for writer in writers:
+            writer.discard()
+    made = {
+        "version": VERSION,
+        "fingerprint": fingerprint,
+        "tokenizer": tokenizer.fingerprint,
+        "vocab_size": tokenizer.vocab_size,
+        "ids": ids,
+        "end": tokenizer.end,
+        "parts": counts,
+        "notes": notes,
+        "settings": config.to_dict(),
+    }
+    beside = folder / f".store.json.{os.getpid()}"
+    beside.write_text(json.dumps(made, indent=1, ensure_ascii=False), encoding="utf-8")
+    _flush(beside)
+    os.replace(beside, folder / "store.json")
+    for name in PARTS:  # of a store that this one replaces
+        for old in folder.glob(f"{name}-*.*"):
+            if old.suffix in (".ids", ".starts") and old.stem != f"{name}-{fingerprint[:16]}":
+                old.unlink(missing_ok=True)
+
+
+def _segments(config: DataConfig, tokenizer: Encoder, say: Say) -> Iterator[_Segment]:
+    for part, opens, closes, text in _stretches(config, say):
+        held = None  # one behind, so that the last segment is known
+        for segment in tokenizer.segments(text):
+            if held is not None:
+                yield _Segment(part, held, opens, False)
+                opens = False
+            held = segment
+        if held is not None:
+            yield _Segment(part, held, opens, closes)
+
+
+def _batches(segments: Iterator[_Segment]) -> Iterator[list[_Segment]]:
+    batch: list[_Segment] = []
+    size = 0
+    for segment in segments:
+        batch.append(segment)
+        size += len(segment.text) + 64  # a thousand empty lines are work, too
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _encoded(batches: Iterator[list[_Segment]], tokenizer: Encoder, workers: int) -> Iterator[list[_Block]]:
+    """The batches in their order, encoded by threads, with two a thread under way at most."""
+    if workers == 1:
+        yield from (_encode(batch, tokenizer) for batch in batches)
+        return
+    under_way: deque[Future[list[_Block]]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="encode")
+    try:
+        for batch in batches:
+            under_way.append(pool.submit(_encode, batch, tokenizer))
+            if len(under_way) >= 2 * workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _encode(batch: list[_Segment], tokenizer: Encoder) -> list[_Block]:
+    blocks = [_Block() for _ in PARTS]
+    end = None if tokenizer.end is None else np.array([tokenizer.end])
+    for (part, text, opens, closes), encoded in zip(
+        batch, tokenizer.encode_batch([segment.text for segment in batch]), strict=True
+    ):
+        block = blocks[part]
+        ids = np.asarray(encoded, dtype=np.int64)
+        if len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
+            raise RegardError(
+                f"the tokenizer gave the id {ids.max()}, but its vocabulary has {tokenizer.vocab_size} ids: "
+                "it does not fit its own settings."
+            )
+        if opens:
+            block.openings.append(block.size)
+        block.add(ids)
+        if closes and end is not None:
+            block.add(end)
+        block.bytes += len(text) if text.isascii() else len(text.encode())
+        block.characters += len(text)
+    kind = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
+    for block in blocks:
+        block.ids = [np.concatenate(block.ids).astype(kind)] if block.ids else []
+    return blocks
+
+
+class _Writer:
+    """Writes the two files of one part beside their places, and moves them there when finished."""
+
+    def __init__(self, folder: Path, name: str, stem: str, ids: str, end: int | None) -> None:
+        self.name, self.end = name, end
+        self.kind = np.dtype(ids).newbyteorder("<")
+        self.places = [folder / f"{name}-{stem}.{suffix}" for suffix in ("ids", "starts")]
+        self.beside = [place.with_name(f".{place.name}.{os.getpid()}") for place in self.places]
+        self.ids, self.starts = (path.open("wb") for path in self.beside)
+        self.tokens = self.documents = self.bytes = self.characters = 0
+
+    def append(self, block: _Block) -> None:
+        if not block.ids:
+            return
+        opens = bool(block.openings) and block.openings[0] == 0
+        if self.tokens == 0 and self.end is not None and opens:
+            self._write(np.array([self.end], dtype=self.kind))
+        before = 0 if self.end is None else 1  # a document starts at the end token before it
+        starts = [max(0, self.tokens + opening - before) for opening in block.openings]
+        if self.documents == 0 and (not starts or starts[0] > 0):  # the part starts within a document
+            starts.insert(0, 0)
+        self.starts.write(np.array(starts, dtype="<i8").tobytes())
+        self.documents += len(starts)
+        self._write(block.ids[0])
+        self.bytes += block.bytes
+        self.characters += block.characters
+
+    def _write(self, ids: np.ndarray) -> None:
+        self.ids.write(ids.data)
+        self.tokens += len(ids)
+
+    def finish(self) -> dict[str, int]:
+        for file, beside, place in zip((self.ids, self.starts), self.beside, self.places, strict=True):
+            file.close()
+            _flush(beside)
+            os.replace(beside, place)
+        return {key: getattr(self, key) for key in ("tokens", "documents", "bytes", "characters")}
+
+    def discard(self) -> None:
+        """Removes what was not finished."""
+        for file, beside in zip((self.ids, self.starts), self.beside, strict=True):
+            with suppress(OSError):  # a full disk may refuse the last bytes once more
+                file.close()
+            beside.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _map(path: Path, kind: str, count: int) -> np.ndarray:
+    size = path.stat().st_size
+    if size != count * np.dtype(kind).itemsize:
+        raise ValueError(f"{path.name} has {size} bytes and {count * np.dtype(kind).itemsize} were expected")
+    if count == 0:
+        return np.zeros(0, dtype=kind)
+    return np.asarray(np.memmap(path, dtype=kind, mode="r"))
+
+
+def _fingerprint(config: DataConfig, tokenizer: Encoder) -> str:
+    made_of = {
+        "version": VERSION,
+        "tokenizer": tokenizer.fingerprint,
+        "end": tokenizer.end,
+        "settings": {key: value for key, value in config.to_dict().items() if key != "separate_documents"},
+        "source": [identity(source) for source in config.source],
+        "validation": [identity(source) for source in config.validation],
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turns what the operating system says about a folder into one sentence."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            why = "there is no room left; free some or choose another folder"
+        else:
+            why = f"{error.strerror or error}; choose another folder"
+        raise RegardError(f"{str(folder)!r} cannot be written: {why}.") from None
