@@ -1,0 +1,185 @@
+"""Other people's implementation and ours with the same random weights: equal logits, equal greedy tokens.
+
+Weights are drawn so that logits spread by one or more, with head counts that are no power of two and padded batches,
+since small weights hide wrong biases, scales and norms. A mutation of each quirk must fail.
+"""
+
+import pytest
+import torch
+
+from regard.attention import Dot, Padding
+from regard.layers import LayerNorm, RMSNorm
+from regard.model import MLP, Gated, LanguageHead, ModelConfig, PreNorm, StackConfig, Transformer
+from regard.positions import Learned, Rotary
+
+transformers = pytest.importorskip("transformers")
+
+D, HEADS, LAYERS, V, CONTEXT = 36, 3, 3, 71, 40
+
+
+def redraw(model, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=random) * (0.25 if parameter.dim() > 1 else 0.3))
+            if "norm" in name or "ln_" in name:
+                parameter.add_(0.0 if name.endswith("bias") else 1.0)
+
+
+def gpt2(**changes):
+    theirs = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            vocab_size=V, n_positions=CONTEXT, n_embd=D, n_layer=LAYERS, n_head=HEADS, bos_token_id=0, eos_token_id=0
+        )
+    ).eval()
+    redraw(theirs)
+    parts = {
+        "attention": Dot(),
+        "feedforward": MLP(activation="gelu_tanh"),
+        "norm": LayerNorm(eps=1e-5),
+        "residual": PreNorm(),
+        "position": Learned(),
+    } | changes
+    config = ModelConfig(
+        vocab_size=V, d_model=D, n_heads=HEADS, context_length=CONTEXT, decoder=StackConfig(n_layers=LAYERS, **parts)
+    )
+    ours = Transformer(config).eval()
+    get = theirs.state_dict()
+    weights = {
+        "decoder.input.tokens.weight": get["transformer.wte.weight"],
+        "decoder.positions.0.table.weight": get["transformer.wpe.weight"],
+    }
+    for end in ("weight", "bias"):
+        weights[f"decoder.end.{end}"] = get[f"transformer.ln_f.{end}"]
+        for i in range(LAYERS):
+            a, b = f"transformer.h.{i}", f"decoder.layers.{i}"
+            for one, other in (("ln_1", "residual.norms.0"), ("ln_2", "residual.norms.1")):
+                weights[f"{b}.{other}.{end}"] = get[f"{a}.{one}.{end}"]
+            for letter, part in zip("qkv", get[f"{a}.attn.c_attn.{end}"].chunk(3, dim=-1), strict=True):
+                weights[f"{b}.attention.{letter}.{end}"] = part.t() if end == "weight" else part
+            for one, other in (
+                ("attn.c_proj", "attention.o"),
+                ("mlp.c_fc", "feedforward.up"),
+                ("mlp.c_proj", "feedforward.down"),
+            ):
+                weights[f"{b}.{other}.{end}"] = get[f"{a}.{one}.{end}"].t()
+    ours.load_state_dict(weights, strict=True)
+    return theirs, ours
+
+
+def llama(**changes):
+    theirs = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=V,
+            hidden_size=D,
+            intermediate_size=52,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=6,
+            num_key_value_heads=3,
+            max_position_embeddings=CONTEXT,
+            rms_norm_eps=1e-6,
+            tie_word_embeddings=False,
+            rope_parameters={"rope_type": "default", "rope_theta": 500.0},
+        )
+    ).eval()
+    redraw(theirs)
+    parts = {
+        "attention": Dot(bias="none"),
+        "feedforward": Gated(),
+        "norm": RMSNorm(eps=1e-6),
+        "residual": PreNorm(),
+        "position": Rotary(base=500.0),
+    } | changes
+    config = ModelConfig(
+        vocab_size=V,
+        d_model=D,
+        n_heads=6,
+        n_kv_heads=3,
+        d_ff=52,
+        context_length=CONTEXT,
+        decoder=StackConfig(n_layers=LAYERS, **parts),
+        head=LanguageHead(tied=False),
+    )
+    ours = Transformer(config).eval()
+    get = theirs.state_dict()
+    weights = {
+        "decoder.input.tokens.weight": get["model.embed_tokens.weight"],
+        "decoder.end.weight": get["model.norm.weight"],
+        "head.output.weight": get["lm_head.weight"],
+    }
+    names = {
+        "input_layernorm": "residual.norms.0",
+        "post_attention_layernorm": "residual.norms.1",
+        **{f"self_attn.{letter}_proj": f"attention.{letter}" for letter in "qkvo"},
+        **{f"mlp.{name}_proj": f"feedforward.{name}" for name in ("gate", "up", "down")},
+    }
+    for i in range(LAYERS):
+        for one, other in names.items():
+            weights[f"decoder.layers.{i}.{other}.weight"] = get[f"model.layers.{i}.{one}.weight"]
+    ours.load_state_dict(weights, strict=True)
+    return theirs, ours
+
+
+def ids(rows=3, length=17):
+    return torch.randint(1, V, (rows, length), generator=torch.Generator().manual_seed(4))
+
+
+def difference(theirs, ours):
+    a, b = theirs(ids()).logits, ours(ids())
+    assert a.std() > 1
+    return ((a - b).abs().max() / a.abs().max()).item()
+
+
+@pytest.mark.parametrize("make", [gpt2, llama])
+@torch.no_grad()
+def test_equal_logits(make):
+    assert difference(*make()) < 1e-5
+
+
+@pytest.mark.parametrize("make", [gpt2, llama])
+@torch.no_grad()
+def test_equal_logits_of_padded_batches(make):
+    theirs, ours = make()
+    lengths = torch.tensor([5, 17, 11])
+    seen = torch.arange(17) < lengths[:, None]
+    a = theirs(ids(), attention_mask=seen.long()).logits
+    b = ours(ids(), mask=Padding(lengths))
+    torch.testing.assert_close(b[seen], a[seen], rtol=1e-5, atol=1e-5 * a.abs().max().item())
+
+
+@pytest.mark.parametrize("make", [gpt2, llama])
+@torch.no_grad()
+def test_equal_greedy_tokens(make):
+    theirs, ours = make()
+    prompt = ids(2, 6)
+    expected = theirs.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=30,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    cache, step, got = ours.cache(2, 40), prompt, [prompt]
+    for _ in range(30):
+        step = ours(step, cache=cache)[:, -1:].argmax(-1)
+        got.append(step)
+    assert torch.cat(got, 1).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("make", "mutation"),
+    [
+        (gpt2, {"feedforward": MLP(activation="gelu")}),
+        (gpt2, {"norm": LayerNorm(eps=1e-3)}),
+        (gpt2, {"attention": Dot(scale=0.25)}),
+        (llama, {"position": Rotary(base=501.0)}),
+        (llama, {"position": Rotary(base=500.0, interleaved=True)}),
+        (llama, {"norm": RMSNorm(eps=1e-4)}),
+        (llama, {"feedforward": Gated(activation="gelu")}),
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_a_mutation_is_seen(make, mutation):
+    assert difference(*make(**mutation)) > 1e-5
