@@ -287,6 +287,10 @@ class Tokenizer:
         for part in segments(pieces, self._boundary):
             yield self._choose(len(part))([part])[0]
 
+    def segments(self, pieces: Iterable[str]) -> Iterator[str]:
+        """One document that arrives in consecutive pieces, cut where this changes no id."""
+        return segments(pieces, self._boundary)
+
     @property
     def bounded(self) -> bool:
         """Whether `encode_chunks` may cut a document: not for a loaded tokenizer whose splitting is not known here."""
