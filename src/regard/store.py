@@ -35,12 +35,21 @@ def tensors_of(model: torch.nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def save_model(folder: str | os.PathLike[str], model: Transformer, tokenizer: Tokenizer | None = None) -> Path:
-    """Write the model's folder; each file is written beside and renamed, so that none is ever half a file."""
+def save_model(
+    folder: str | os.PathLike[str],
+    model: Transformer,
+    tokenizer: Tokenizer | None = None,
+    tensors: dict[str, Tensor] | None = None,
+) -> Path:
+    """Write the model's folder; each file is written beside and renamed, so that none is ever half a file.
+
+    `tensors` are written in place of the model's own: an average of its weights, or parts gathered from processes.
+    """
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors_of(model).items()}
+        tensors = tensors_of(model) if tensors is None else tensors
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         _replace(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
         if tokenizer is not None:
             _replace(folder / TOKENIZER, lambda path: tokenizer.save(path))
