@@ -52,7 +52,7 @@ def save_model(
         tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         _replace(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
         if tokenizer is not None:
-            _replace(folder / TOKENIZER, lambda path: tokenizer.save(path))
+            tokenizer.save(folder / TOKENIZER)
         config = {"regard": FORMAT, "model": model.config.to_dict()}
         _replace(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n"))
     except OSError as error:
