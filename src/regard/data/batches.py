@@ -58,7 +58,8 @@ class Batch:
 class BatchSource(Protocol):
     """Where training takes its batches from."""
 
-    batch_size: int
+    @property
+    def batch_size(self) -> int: ...
 
     def at(self, step: int, micro: int = 0, rank: int = 0, world: int = 1) -> Batch: ...
 
