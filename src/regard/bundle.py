@@ -1,0 +1,259 @@
+"""A model and its tokenizer as one friendly object: text in, text out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+
+from regard.generation import Alternative, Generation, Overflow, Piece, Sampling, log_probabilities, stream
+from regard.model import Transformer
+from regard.settings import RegardError
+from regard.store import CONFIG, load_model, load_tokenizer
+from regard.text import Tokenizer
+
+TOKENS = 128
+"""How many tokens are written unless told."""
+
+
+@dataclass(frozen=True)
+class ScoredToken:
+    """A token of a text and how likely the model found it after those before it; None for a first token that has
+    nothing before it. `candidates` are the likeliest tokens there, best first."""
+
+    token: str
+    id: int
+    log_probability: float | None
+    candidates: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a model finds a text. Log-probabilities are in nats, of the model's own distribution."""
+
+    tokens: tuple[ScoredToken, ...]
+
+    @property
+    def log_probability(self) -> float:
+        return sum(token.log_probability for token in self.tokens if token.log_probability is not None)
+
+    @property
+    def predicted(self) -> int:
+        """How many tokens were predicted."""
+        return sum(token.log_probability is not None for token in self.tokens)
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean negative log-probability of a token."""
+        return float(torch.tensor(-self.log_probability / self.predicted).exp()) if self.predicted else float("nan")
+
+    def __str__(self) -> str:
+        lines = [
+            f"{token.log_probability:9.3f}  {token.token!r}" if token.log_probability is not None
+            else f"{'–':>9}  {token.token!r}"
+            for token in self.tokens
+        ]  # fmt: skip
+        total = f"ln p = {self.log_probability:.3f}, perplexity {self.perplexity:.2f} over {self.predicted} tokens"
+        return "\n".join([*lines, total])
+
+
+class Model:
+    """A model and its tokenizer. Made by `load`, or from parts: `Model(transformer, tokenizer)`."""
+
+    def __init__(self, transformer: Transformer, tokenizer: Tokenizer, name: str = "model") -> None:
+        """Raises `RegardError` if the tokenizer has ids that the model does not know."""
+        size = transformer.config.vocab_size
+        if tokenizer.vocab_size > size:
+            raise RegardError(
+                f"this tokenizer has {tokenizer.vocab_size} tokens and the model knows {size}: "
+                "it was trained with another one."
+            )
+        self.transformer = transformer.eval()
+        self.tokenizer = tokenizer
+        self.name = name
+
+    # — written —
+
+    @overload
+    def generate(self, prompt: str = "", tokens: int = TOKENS, *, samples: None = None, **settings: Any) -> str: ...
+    @overload
+    def generate(self, prompt: str = "", tokens: int = TOKENS, *, samples: int, **settings: Any) -> list[str]: ...
+    @overload
+    def generate(self, prompt: Sequence[str], tokens: int = TOKENS, **settings: Any) -> list[Any]: ...
+
+    def generate(
+        self,
+        prompt: str | Sequence[str] = "",
+        tokens: int = TOKENS,
+        *,
+        samples: int | None = None,
+        **settings: Any,
+    ) -> str | list[str] | list[list[str]]:
+        """What the model writes after the prompt (which is not repeated): at most so many tokens.
+
+        Several prompts give a list, `samples=n` gives a list of n texts for each prompt; they run as one batch, and
+        each text is the one that its prompt alone would get. Settings: those of `stream`.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        texts = [[""] * (samples or 1) for _ in prompts]
+        for piece in self.stream(prompts, tokens, samples=samples or 1, candidates=0, **settings):
+            texts[piece.row][piece.sample] += piece.text
+        found = [row if samples is not None else row[0] for row in texts]
+        return found[0] if isinstance(prompt, str) else found  # type: ignore[return-value]
+
+    def stream(
+        self,
+        prompt: str | Sequence[str] = "",
+        tokens: int = TOKENS,
+        *,
+        samples: int = 1,
+        candidates: int = 5,
+        stop: str | Sequence[str] = (),
+        end: bool = True,
+        overflow: Overflow = "window",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+    ) -> Iterator[Piece]:
+        """The pieces that the model writes, as they come: `.text`, `.probability`, `.candidates` …
+
+        candidates            how many of the likeliest tokens each piece names
+        stop                  a text ends before any of these strings appears in it
+        end                   whether the end token ends a text
+        overflow              past the context: "window" shows the model the newest tokens only, "refuse" is an error
+        temperature, top_k, top_p, min_p, repetition_penalty, seed    as in `Sampling`
+
+        An empty prompt is what the model saw at the start of a document: the tokenizer's begin or end token.
+        Raises `RegardError` at once if something is wrong with the settings or prompts.
+        """
+        self._only("decoder", "continues a text")
+        sampling = Sampling(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+        )
+        prompts = [self._prompt(text) for text in ([prompt] if isinstance(prompt, str) else prompt)]
+        generation = Generation(
+            self.transformer,
+            prompts,
+            sampling,
+            tokens,
+            end=self.tokenizer.end if end else None,
+            samples=samples,
+            candidates=candidates,
+            overflow=overflow,
+        )
+        return stream(generation, self.tokenizer, prompts, [stop] if isinstance(stop, str) else stop)
+
+    def score(self, text: str, *, stride: int | None = None, candidates: int = 0) -> Score:
+        """How likely the model finds each token of a text, after a begin or end token where the tokenizer has one.
+
+        A text longer than the context is read in windows that start `stride` tokens apart (None: a whole context).
+        """
+        self._only("decoder", "scores a text from left to right")
+        opening = self._opening
+        ids = self.tokenizer.encode(text)
+        after = ([] if opening is None else [opening]) + ids
+        own, words, best = log_probabilities(self.transformer, after, stride, candidates)
+        if opening is None and ids:
+            own, words, best = (torch.cat([part.new_zeros(1, *part.shape[1:]), part]) for part in (own, words, best))
+        scored = []
+        for place, token in enumerate(ids):
+            known = place > 0 or opening is not None
+            row = zip(words[place].tolist(), best[place].exp().tolist(), strict=True) if known else ()
+            alternatives = tuple(Alternative(self._token(word), p, word) for word, p in row)
+            scored.append(ScoredToken(self._token(token), token, float(own[place]) if known else None, alternatives))
+        return Score(tuple(scored))
+
+    # — known —
+
+    @property
+    def config(self) -> Any:
+        return self.transformer.config
+
+    @property
+    def family(self) -> str:
+        """decoder, encoder or encoder-decoder."""
+        return self.transformer.config.family
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were trained."""
+        return sum(parameter.numel() for parameter in self.transformer.parameters())
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens the model sees at once."""
+        return self.transformer.config.sizes(next(reversed(self.transformer.config.stacks))).context_length
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.transformer.parameters()).device
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Model:
+        """This model, moved."""
+        self.transformer.to(device=device, dtype=dtype)
+        return self
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.name}: {self.family}, {self.parameters:,} parameters, vocabulary of {self.config.vocab_size:,} "
+            f"({self.tokenizer.kind}), context of {self.context_length:,}>"
+        )
+
+    @property
+    def _opening(self) -> int | None:
+        """The token that a document starts after: begin, or the end of the one before it."""
+        return self.tokenizer.begin if self.tokenizer.begin is not None else self.tokenizer.end
+
+    def _prompt(self, text: str) -> list[int]:
+        ids = self.tokenizer.encode(text, begin=self.tokenizer.begin is not None)
+        if ids:
+            return ids
+        if self._opening is None:
+            raise RegardError(
+                "the prompt is empty, and this tokenizer has no begin or end token to start from: give a first word."
+            )
+        return [self._opening]
+
+    def _token(self, token: int) -> str:
+        return self.tokenizer.token_bytes(token).decode(errors="replace")
+
+    def _only(self, family: str, does: str) -> None:
+        if self.family != family:
+            raise RegardError(f"{self.name} is an {self.family}, and only a {family} {does}.")
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    tokenizer: str | os.PathLike[str] | Tokenizer | None = None,
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Model:
+    """A model from a run's folder or a model's folder, ready to use.
+
+    tokenizer: another than the one in the folder. device: None takes a GPU if there is one. dtype: None keeps the
+    file's. Raises `RegardError` in one sentence if there is no model, it is damaged, or the parts do not fit.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        raise RegardError(f"there is no folder {str(path)!r}: name the folder of a run or of a model.")
+    if not (folder / CONFIG).is_file():
+        raise RegardError(f"{str(path)!r} is no model's folder: it has no {CONFIG}. Has its training begun?")
+    if tokenizer is None:
+        tokenizer = load_tokenizer(folder)
+    elif not isinstance(tokenizer, Tokenizer):
+        tokenizer = Tokenizer.load(tokenizer)
+    model = Model(load_model(folder), tokenizer, folder.resolve().name)
+    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
