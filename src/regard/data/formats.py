@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -73,11 +74,11 @@ class Reading:
     def summary(self) -> None:
         """Says what was counted while reading."""
         if self.replaced:
-            self.note(f"{self.replaced} invalid byte sequences were replaced by U+FFFD.")
+            self.note(f"Replaced {self.replaced} invalid byte sequence(s) by U+FFFD.")
         if self.left_out:
-            self.note(f"{self.left_out} rows without text were left out.")
+            self.note(f"Left out {self.left_out} row(s) without text.")
         if self.binary:
-            self.note(f"{len(self.binary)} files that hold no text were left out (the first: {self.binary[0]}).")
+            self.note(f"Left out {len(self.binary)} file(s) that hold no text, such as {self.binary[0]}.")
 
 
 def read_file(path: Path | None, how: Reading) -> Iterator[Piece]:
@@ -91,19 +92,14 @@ def read_file(path: Path | None, how: Reading) -> Iterator[Piece]:
             raise RegardError(f"{name}: Parquet is read from a plain file, not from a pipe or a compressed file.")
         yield from _parquet(path, how)
         return
-    read = {"text": _text, "jsonl": _jsonl, "csv": _csv, "tsv": _csv}[format]
+    read = {"text": _text, "jsonl": _jsonl, "csv": _csv, "tsv": partial(_csv, tabs=True)}[format]
     try:
         with _open(path, compressed) as stream:
-            chunks = decode(stream, name, how)
-            yield from _csv(chunks, name, how, tabs=True) if format == "tsv" else read(chunks, name, how)
+            yield from read(decode(stream, name, how), name, how)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise RegardError(f"{name} is damaged or no {compressed} file: {_short(error)}.") from None
     except OSError as error:
         raise RegardError(f"{name} cannot be read: {error.strerror or error}.") from None
-    except Exception as error:
-        if type(error).__name__ == "ZstdError":  # imported only where used
-            raise RegardError(f"{name} is damaged or no .zst file: {_short(error)}.") from None
-        raise
 
 
 def _open(path: Path | None, compressed: str) -> AbstractContextManager[Any]:
@@ -112,7 +108,7 @@ def _open(path: Path | None, compressed: str) -> AbstractContextManager[Any]:
     if compressed == ".gz":
         return gzip.open(path, "rb")
     if compressed == ".zst":
-        return extra("zstandard", f"reading {path}").open(path, "rb")
+        return extra("pyarrow", f"reading {path}").input_stream(str(path), compression="zstd")
     return open(path, "rb")
 
 

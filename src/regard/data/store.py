@@ -17,6 +17,7 @@ from __future__ import annotations
 import bisect
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -59,7 +60,7 @@ class Encoder(Protocol):
     @property
     def fingerprint(self) -> str: ...
     def segments(self, pieces: Iterable[str]) -> Iterator[str]: ...
-    def encode_batch(self, texts: list[str]) -> list[Any]: ...
+    def encode_batch(self, texts: list[str]) -> list[np.ndarray]: ...
 
 
 class DataConfig(Settings):
@@ -230,15 +231,13 @@ class _Stretch(NamedTuple):
     text: Iterator[str]
 
 
-def in_validation(number: int, fraction: Fraction, seed: int) -> bool:
-    """Whether document `number` (from 0) is kept apart: one in each run of about 1/fraction documents is, by lot."""
-    if not fraction:
-        return False
-    run = number * fraction.numerator // fraction.denominator
-    start = -(-run * fraction.denominator // fraction.numerator)
-    end = -(-(run + 1) * fraction.denominator // fraction.numerator)
-    lot = hashlib.blake2b(f"{seed} {run}".encode(), digest_size=8).digest()
-    return number == start + int.from_bytes(lot, "little") % (end - start)
+def kept_apart(fraction: Fraction, seed: int) -> Iterator[int]:
+    """The numbers, from 0, of the documents for validation: by lot, one of each run of about 1/fraction documents."""
+    for run in itertools.count():
+        start = -(-run * fraction.denominator // fraction.numerator)
+        end = -(-(run + 1) * fraction.denominator // fraction.numerator)
+        lot = hashlib.blake2b(f"{seed} {run}".encode(), digest_size=8).digest()
+        yield start + int.from_bytes(lot, "little") % (end - start)
 
 
 def _stretches(config: DataConfig, say: Say) -> Iterator[_Stretch]:
@@ -250,15 +249,19 @@ def _stretches(config: DataConfig, say: Say) -> Iterator[_Stretch]:
     fraction = Fraction(config.validation_fraction).limit_denominator(10**6)
     ends = _ends_if_few(config, fraction)
     if not ends:
+        apart = kept_apart(fraction, config.split_seed) if fraction else iter(())
+        drawn = next(apart, -1)
         for number, text in enumerate(each(pieces(config.source, config.reading(say)))):
-            yield _Stretch(int(in_validation(number, fraction, config.split_seed)), True, True, text)
+            yield _Stretch(int(number == drawn), True, True, text)
+            if number == drawn:
+                drawn = next(apart)
         return
     cut = math.floor(ends[-1] * (1 - fraction))
     last = bisect.bisect_left(ends, cut)  # the document that the train part ends with, or in
     whole = ends[last] == cut
-    for number, text in enumerate(each(_characters(pieces(config.source, config.reading(say)), 0, cut))):
+    for number, text in enumerate(each(_characters(pieces(config.source, config.reading()), 0, cut))):
         yield _Stretch(0, True, number < last or whole, text)
-    for number, text in enumerate(each(_characters(pieces(config.source, config.reading()), cut, ends[-1]))):
+    for number, text in enumerate(each(_characters(pieces(config.source, config.reading(say)), cut))):
         yield _Stretch(1, number > 0 or whole, True, text)
 
 
@@ -278,8 +281,8 @@ def _ends_if_few(config: DataConfig, fraction: Fraction) -> list[int]:
     return ends if len(ends) * fraction < 2 else []
 
 
-def _characters(stream: Iterator[Piece], start: int, end: int) -> Iterator[Piece]:
-    """The characters from `start` to `end` of a stream of documents; the last document ends there."""
+def _characters(stream: Iterator[Piece], start: int, end: int = sys.maxsize) -> Iterator[Piece]:
+    """The characters from `start` to `end` of a stream of documents; the document at hand ends there, too."""
     at = 0
     for text, last in stream:
         after = at + len(text)
@@ -373,14 +376,14 @@ def _make(
 
 def _segments(config: DataConfig, tokenizer: Encoder, say: Say) -> Iterator[_Segment]:
     for part, opens, closes, text in _stretches(config, say):
-        held = None  # one behind, so that the last segment is known
-        for segment in tokenizer.segments(text):
-            if held is not None:
+        held, after = next(text, ""), next(text, None)
+        if after is not None:  # a long document; `encode_batch` cuts the others itself
+            segments = tokenizer.segments(itertools.chain([held, after], text))
+            held = next(segments)
+            for segment in segments:  # one behind, so that the last segment is known
                 yield _Segment(part, held, opens, False)
-                opens = False
-            held = segment
-        if held is not None:
-            yield _Segment(part, held, opens, closes)
+                held, opens = segment, False
+        yield _Segment(part, held, opens, closes)
 
 
 def _batches(segments: Iterator[_Segment]) -> Iterator[list[_Segment]]:
@@ -415,28 +418,28 @@ def _encoded(batches: Iterator[list[_Segment]], tokenizer: Encoder, workers: int
 
 
 def _encode(batch: list[_Segment], tokenizer: Encoder) -> list[_Block]:
+    encoded = tokenizer.encode_batch([segment.text for segment in batch])
+    end = np.array([] if tokenizer.end is None else [tokenizer.end], dtype=np.uint32)
     blocks = [_Block() for _ in PARTS]
-    end = None if tokenizer.end is None else np.array([tokenizer.end])
-    for (part, text, opens, closes), encoded in zip(
-        batch, tokenizer.encode_batch([segment.text for segment in batch]), strict=True
-    ):
+    for (part, text, opens, closes), ids in zip(batch, encoded, strict=True):
         block = blocks[part]
-        ids = np.asarray(encoded, dtype=np.int64)
-        if len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
-            raise RegardError(
-                f"the tokenizer gave the id {ids.max()}, but its vocabulary has {tokenizer.vocab_size} ids: "
-                "it does not fit its own settings."
-            )
         if opens:
             block.openings.append(block.size)
         block.add(ids)
-        if closes and end is not None:
+        if closes:
             block.add(end)
         block.bytes += len(text) if text.isascii() else len(text.encode())
         block.characters += len(text)
     kind = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
     for block in blocks:
-        block.ids = [np.concatenate(block.ids).astype(kind)] if block.ids else []
+        if block.ids:
+            ids = np.concatenate(block.ids)
+            if len(ids) and ids.max() >= tokenizer.vocab_size:
+                raise RegardError(
+                    f"the tokenizer gave the id {ids.max()}, but its vocabulary has only {tokenizer.vocab_size}: "
+                    "it is damaged; learn or load it again."
+                )
+            block.ids = [ids.astype(kind)]
     return blocks
 
 
