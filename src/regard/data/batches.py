@@ -125,7 +125,7 @@ class Batches:
         ids = self.part.ids
         documents = None
         if self.separate_documents and self.part.documents > 1:
-            documents = torch.from_numpy(_documents(self.part.starts, starts, self.context_length, self.pairs))
+            documents = torch.from_numpy(_documents(self.part.starts, starts, self.context_length, self.pairs, turns=2))
         inputs, targets = (torch.from_numpy(ids[places + shift].astype(np.int64)) for shift in (0, 1))
         return Batch(inputs, targets, targets.numel(), documents)
 
@@ -170,7 +170,7 @@ class EvaluationBatches:
         targets = np.where(real, self.part.ids[places + 1].astype(np.int64), IGNORE)
         documents = None
         if self.separate_documents and self.part.documents > 1:
-            documents = torch.from_numpy(_documents(self.part.starts, starts, length, pairs))
+            documents = torch.from_numpy(_documents(self.part.starts, starts, length, pairs, turns=1))
         return Batch(
             torch.from_numpy(inputs),
             torch.from_numpy(targets),
@@ -192,24 +192,22 @@ def rows_of(batch_size: int, accumulate: int, micro: int, rank: int, world: int)
     return range(first, first + size)
 
 
-def _documents(doc_starts: np.ndarray, starts: np.ndarray, length: int, pairs: int) -> np.ndarray:
+def _documents(openings: np.ndarray, starts: np.ndarray, length: int, pairs: int, turns: int) -> np.ndarray:
     """[b t] number of the document that each place of each window lies in, counted from 0 in each row.
 
-    doc_starts: [documents] increasing. Windows that pass the end go on at the beginning, in a new document.
+    openings: [documents] where documents start, increasing. starts: [b]. turns: 2 where windows may pass the end and
+    go on at the beginning, in a new document; else 1.
     """
     marks = np.zeros((len(starts), length), dtype=np.int64)
-    for turn in (0, pairs):  # places on the circle's first round, then those past its end
-        low = np.searchsorted(
-            doc_starts, starts - turn, side="right"
-        )  # a start at the window's own first place is none
-        high = np.searchsorted(doc_starts, np.minimum(starts - turn + length, pairs), side="left")
-        if turn:
-            low = np.zeros_like(high)
-        counts = np.maximum(high - low, 0)
+    for turn in range(turns):
+        first = starts - turn * pairs
+        low = np.searchsorted(openings, first, side="right")  # at its own first place a window opens nothing
+        high = np.searchsorted(openings, np.minimum(first + length, pairs), side="left")
+        counts = high - low
         if counts.any():
             rows = np.repeat(np.arange(len(starts)), counts)
-            which = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(low, counts)
-            np.add.at(marks, (rows, doc_starts[which] + turn - starts[rows]), 1)
+            which = np.arange(len(rows)) + np.repeat(low - np.cumsum(counts) + counts, counts)
+            np.add.at(marks, (rows, openings[which] - first[rows]), 1)
     return np.cumsum(marks, axis=1)
 
 

@@ -92,7 +92,12 @@ def read_file(path: Path | None, how: Reading) -> Iterator[Piece]:
             raise RegardError(f"{name}: Parquet is read from a plain file, not from a pipe or a compressed file.")
         yield from _parquet(path, how)
         return
-    read = {"text": _text, "jsonl": _jsonl, "csv": _csv, "tsv": partial(_csv, tabs=True)}[format]
+    read: Callable[..., Iterator[Piece]] = {
+        "text": _text,
+        "jsonl": _jsonl,
+        "csv": _csv,
+        "tsv": partial(_csv, tabs=True),
+    }[format]
     try:
         with _open(path, compressed) as stream:
             yield from read(decode(stream, name, how), name, how)
