@@ -52,7 +52,7 @@ class KeysValues(Entry):
         self,
         k: Float[Tensor, "b g t e"],
         v: Float[Tensor, "b g t e"],
-        slots: Int[Tensor, "b t"],
+        slots: Int[Tensor, "#b t"],
         reach: int,
         even: bool,
     ) -> tuple[Float[Tensor, "b g s e"], Float[Tensor, "b g s e"]]:

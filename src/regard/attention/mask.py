@@ -82,7 +82,9 @@ class Mask:
         """The whole square mask as a tensor, for looking at and for tests."""
         slots = torch.arange(length, device=device)[None]
         allowed = self.allowed(slots[:, :, None], slots[:, None, :])
-        return torch.ones(1, length, length, dtype=torch.bool, device=device) if allowed is None else allowed
+        if allowed is None:
+            return torch.ones(1, length, length, dtype=torch.bool, device=device)
+        return allowed.expand(-1, length, length)
 
 
 class Causal(Mask):
