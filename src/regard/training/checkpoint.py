@@ -74,8 +74,9 @@ def save(folder: Path, step: int, write: Callable[[Path], object], state: dict[s
         flush(folder)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, (OSError, SafetensorError)):
-            raise CheckpointError(_why_not_written(error, f"the checkpoint of step {step}", folder, folder)) from error
+        cause = _cause(error)
+        if isinstance(cause, (OSError, SafetensorError)):
+            raise CheckpointError(_why_not_written(cause, f"the checkpoint of step {step}", folder, folder)) from error
         raise
     newer, older = [[p for p in _steps(folder) if (p > final) is after] for after in (True, False)]
     for path in newer + older[keep:]:  # a newer one is of a future that a fall-back to an older one undid
@@ -94,8 +95,9 @@ def replace_files(folder: Path, write: Callable[[Path], object]) -> None:
             flush(file)
             os.replace(file, folder / file.name)
         flush(folder)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(_why_not_written(error, "the model", folder, folder / "checkpoints")) from error
+    except (OSError, SafetensorError, RegardError) as error:
+        reason = _why_not_written(_cause(error), "the model", folder, folder / "checkpoints")
+        raise CheckpointError(reason) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -118,9 +120,9 @@ def load_newest(folder: Path, tell: Callable[[str], object] = print) -> Checkpoi
     return None
 
 
-def exists(folder: Path) -> bool:
-    """Whether there is a checkpoint below `folder`, good or not."""
-    return bool(_steps(folder))
+def newest_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint below `folder`, good or not; None where there is none."""
+    return next((int(path.name.removeprefix(PREFIX)) for path in _steps(folder)), None)
 
 
 def prepare(folder: Path) -> None:
@@ -178,12 +180,17 @@ def _checksum_of(content: dict[str, Any]) -> str:
 
 
 def _why_not_written(error: BaseException, what: str, folder: Path, checkpoints: Path) -> str:
-    good = next((int(path.name.removeprefix(PREFIX)) for path in _steps(checkpoints)), None)
+    good = newest_step(checkpoints)
     if good is None:
         rest = "no earlier checkpoint exists; make room and start again"
     else:
         rest = f"the last good checkpoint, of step {good}, is kept; make room and run again to go on from it"
     return f"{what} could not be written to {folder} ({_reason(error)}); {rest}."
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What the disk said, beneath a sentence for the user."""
+    return error.__context__ if isinstance(error, RegardError) and error.__context__ else error
 
 
 def _reason(error: BaseException) -> str:

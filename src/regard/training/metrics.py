@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import deque
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -48,12 +49,13 @@ def cut(path: Path, after: int) -> None:
 class Metrics:
     """Appends to the record of a run in `folder`, from the step `after` which training goes on."""
 
-    def __init__(self, folder: Path, after: int = 0, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, after: int = 0, tensorboard: bool = False, writes: bool = True) -> None:
+        """`writes` is False on all processes of a run but the first."""
         self._files: dict[str, IO[str]] = {}
-        for name in (METRICS, TIMINGS):
+        for name in (METRICS, TIMINGS) if writes else ():
             cut(folder / name, after)
             self._files[name] = (folder / name).open("a", encoding="utf-8")
-        self._board = _board(folder / "tensorboard", after) if tensorboard else None
+        self._board = _board(folder / "tensorboard", after) if tensorboard and writes else None
 
     def write(self, step: int, **values: float | str) -> None:
         """A line that depends on nothing but the settings, the data, the seed and the step."""
@@ -64,6 +66,8 @@ class Metrics:
         self._line(TIMINGS, step, values)
 
     def _line(self, name: str, step: int, values: dict[str, Any]) -> None:
+        if name not in self._files:
+            return
         # Not a number is no JSON; the NaN guard stops the run before one could get here.
         self._files[name].write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
         self._files[name].flush()
@@ -94,6 +98,25 @@ def _board(folder: Path, after: int) -> Any:
             "training.tensorboard: TensorBoard is not installed; run pip install 'regard[tensorboard]'."
         ) from None
     return SummaryWriter(str(folder), purge_step=after + 1)
+
+
+class Speed:
+    """Tokens a second over the newest steps, what lies between steps (evaluation, saving) left out."""
+
+    def __init__(self, steps: int = 20) -> None:
+        self._newest: deque[tuple[float, int]] = deque(maxlen=steps)
+        self._begun = 0.0
+
+    def start(self) -> None:
+        self._begun = time.perf_counter()
+
+    def stop(self, tokens: int) -> None:
+        self._newest.append((time.perf_counter() - self._begun, tokens))
+
+    @property
+    def rate(self) -> float:
+        seconds, tokens = (sum(values) for values in zip(*self._newest, strict=True))
+        return tokens / max(seconds, 1e-9)
 
 
 class Progress(Protocol):

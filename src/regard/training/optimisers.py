@@ -12,10 +12,11 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from regard.layers.linear import Embedding, Linear
 from regard.settings import Part, RegardError, SettingsError, nearest
+from regard.training.devices import placed_like, whole
 from regard.training.muon import MuonOptimizer
 
 Kind = Literal["matrices", "heads", "embeddings", "vectors"]
@@ -192,7 +193,7 @@ class Optimisers:
     def state_dict(self) -> dict[str, Tensor]:
         """The state as whole tensors, named by the parameter and what is kept of it: "….weight/exp_avg"."""
         return {
-            f"{self.names[parameter]}/{key}": value.full_tensor() if isinstance(value, DTensor) else value
+            f"{self.names[parameter]}/{key}": whole(value)
             for part in self.parts
             for parameter, state in part.state.items()
             for key, value in state.items()
@@ -208,10 +209,7 @@ class Optimisers:
             parameter = mine.get(name)
             if parameter is None or parameter not in owner:
                 raise RegardError(f"the saved optimiser has state for {name!r}, which this model does not train.")
-            value = tensor.to(parameter.device)
-            if isinstance(parameter, DTensor) and value.shape == parameter.shape:
-                value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
-            owner[parameter].state[parameter][key] = value
+            owner[parameter].state[parameter][key] = placed_like(tensor, parameter)
 
 
 KINDS: dict[str, type[Optimiser]] = {

@@ -1,0 +1,153 @@
+"""What learns: a model with its optimisers and average, on a place. It knows how one step is computed, and how all
+of it goes to a folder and comes back.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regard.data.batches import BatchSource, EvaluationBatches
+from regard.evaluation import Evaluation, batch_loss, total_loss
+from regard.model import Transformer
+from regard.seeds import derive_seed
+from regard.store import WEIGHTS, load_tensors, save_model, tensors_of
+from regard.text import Tokenizer
+from regard.training import checkpoint, guard
+from regard.training.average import swapped
+from regard.training.config import TrainingConfig
+from regard.training.devices import Place, placed_like, whole, worth_compiling
+from regard.training.schedules import Noam
+
+OPTIMISER, AVERAGE = "optimiser.safetensors", "average.safetensors"
+FOREVER = float("inf")
+
+
+class Learner:
+    """The moving parts of a run. `saved` is the folder of a checkpoint to start from."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        batches: BatchSource,
+        training: TrainingConfig,
+        place: Place,
+        tokenizer: Tokenizer | None = None,
+        saved: Path | None = None,
+    ) -> None:
+        self.batches, self.training, self.place, self.tokenizer = batches, training, place, tokenizer
+        if saved:
+            load_tensors(model, saved / WEIGHTS)
+        self.model = model.to(place.device).train()
+        self.forward: nn.Module = place.wrap(model)
+        self.weights: dict[str, Tensor] = {
+            name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
+        self.optimisers = training.optimiser.build(model)
+        self.average = training.average.start(self.weights) if training.average else None
+        self.schedule = training.schedule
+        if isinstance(self.schedule, Noam) and self.schedule.d_model is None:
+            self.schedule = self.schedule.replace(d_model=model.config.d_model)
+        if saved:
+            self.optimisers.load_state_dict(checkpoint.load_tensors(saved / OPTIMISER))
+        if saved and self.average:
+            self.average.state = {
+                name: placed_like(tensor, self.weights[name.rpartition("/")[2]])
+                for name, tensor in checkpoint.load_tensors(saved / AVERAGE).items()
+            }
+
+    def step(self, step: int, kept: str) -> dict[str, float]:
+        """One update. Returns its loss and objective (nats a token), targets, learning rate and gradient norm.
+
+        The loss is divided by the real targets of all micro-batches and processes, so that cutting a batch changes
+        nothing. Raises `NonFiniteError` before the weights take in what is no number; `kept` says what is left then.
+        """
+        loss, objective, count = self._gradients(step)
+        rate = self.schedule.rate(step, self.training.steps)
+        parameters = list(self.weights.values())
+        norm = whole(nn.utils.clip_grad_norm_(parameters, self.training.clip or FOREVER)).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            guard.stop(self.model, step, rate, kept, again=lambda: self._gradients(step, backward=False))
+        self.optimisers.step(rate)
+        self.optimisers.zero_grad()
+        if self.average:
+            self.average.update(step, self.weights)
+        return {"loss": loss, "objective": objective, "count": count, "rate": rate, "gradient_norm": norm}
+
+    def _gradients(self, step: int, backward: bool = True) -> tuple[float, float, int]:
+        training, place = self.training, self.place
+        parts = [self.batches.at(step - 1, micro, place.rank, place.world) for micro in range(training.accumulate)]
+        count = max(1, int(place.sum(sum(part.target_count for part in parts))[0]))
+        terms = {"smoothing": training.smoothing, "z_loss": training.z_loss}
+        forward = self.forward if backward else self.model
+        nats = objective = 0.0
+        for micro, part in enumerate(parts):
+            torch.manual_seed(derive_seed(training.seed, "step", step, micro, place.rank))
+            with place.exchanging(self.forward, micro == training.accumulate - 1):
+                with place.autocast():
+                    loss = batch_loss(forward, part.to(place.device), **{k: v for k, v in terms.items() if v})
+                if backward:  # processes average their gradients, so each must count for all
+                    (loss.objective * (place.world / count)).backward()
+            nats += loss.nll.cpu().double().sum().item()
+            objective += loss.objective.item()
+        nats, objective = place.sum(nats, objective)
+        return nats / count, objective / count, count
+
+    def compile(self, kept: bool | None, steps: int) -> bool:
+        """Compiles the forward pass as the settings say, or as was found when the run began; says whether it did."""
+        wanted = kept
+        if wanted is None:
+            wanted = self.training.compile == "on"
+            if self.training.compile == "auto" and steps > 1:
+                self._gradients(1)  # the first pass fills caches
+                begun = time.perf_counter()
+                self._gradients(1)
+                wanted = self.place.agree(worth_compiling(time.perf_counter() - begun, steps, self.place.device))
+                self.optimisers.zero_grad()
+        if wanted:
+            self.forward = torch.compile(self.forward)  # type: ignore[assignment]
+        return wanted
+
+    def evaluate(self, batches: EvaluationBatches) -> Evaluation:
+        """The loss on a part that is not trained on, by the average of the weights if one is kept."""
+        world, nats, tokens = self.place.world, 0.0, 0
+        average = self.average.average() if self.average else None
+        with swapped(self.weights, average), self.place.autocast():
+            for index in range(self.place.rank, math.ceil(len(batches) / world) * world, world):
+                # Sharded weights need as many passes on each process; one past the end counts for nothing.
+                more = total_loss(self.model, [batches.at(min(index, len(batches) - 1))])
+                if index < len(batches):
+                    nats, tokens = nats + more[0], tokens + more[1]
+        nats, all_tokens = self.place.sum(nats, tokens)
+        return Evaluation.of(nats, int(all_tokens), batches.part)
+
+    def tensors(self, averaged: bool) -> dict[str, Tensor]:
+        """The weights, whole, as a model's folder holds them; all processes must ask together."""
+        own = tensors_of(self.model)
+        average = self.average.average() if self.average and averaged else {}
+        return {name: whole(average.get(name, tensor)) for name, tensor in own.items()}
+
+    def save_model(self, folder: Path) -> None:
+        """Puts the model to be used, averaged if so asked, into a folder."""
+        tensors = self.tensors(averaged=True)
+        if self.place.first:
+            checkpoint.replace_files(folder, lambda to: save_model(to, self.model, self.tokenizer, tensors))
+
+    def save(self, folder: Path, step: int, state: dict[str, Any]) -> None:
+        """Writes a checkpoint: a model's folder, the optimisers' state, and the average's."""
+        tensors, moments = self.tensors(averaged=False), self.optimisers.state_dict()
+        averages = {name: whole(tensor) for name, tensor in self.average.state.items()} if self.average else {}
+
+        def write(to: Path) -> None:
+            save_model(to, self.model, self.tokenizer, tensors)
+            checkpoint.save_tensors(to / OPTIMISER, moments)
+            if averages:
+                checkpoint.save_tensors(to / AVERAGE, averages)
+
+        if self.place.first:
+            checkpoint.save(folder, step, write, state)

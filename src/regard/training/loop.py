@@ -1,0 +1,209 @@
+"""The training loop, from top to bottom: resume, step, measure, save.
+
+A step is a function of the settings, the data, the seed and its number. So N steps in one go, and k steps, a kill,
+and N − k steps, end in the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from regard.data.batches import BatchSource, EvaluationBatches
+from regard.evaluation import Evaluation
+from regard.model import Transformer
+from regard.settings import RegardError
+from regard.store import WEIGHTS
+from regard.text import Tokenizer
+from regard.training import checkpoint, devices
+from regard.training.checkpoint import Checkpoint
+from regard.training.config import TrainingConfig
+from regard.training.interrupt import interrupts
+from regard.training.learner import Learner
+from regard.training.metrics import Metrics, Progress, Quiet, Speed
+
+
+@dataclass
+class State:
+    """What a run knows besides tensors; a checkpoint keeps it as JSON."""
+
+    step: int = 0
+    tokens: int = 0
+    """Targets trained on."""
+    nats: float = 0.0
+    """Since the last line of metrics: the sum of the losses, of the objectives, and the number of targets."""
+    objective: float = 0.0
+    count: int = 0
+    before: list[Any] | None = None
+    """The evaluation before the first step, and the newest."""
+    after: list[Any] | None = None
+    best_loss: float | None = None
+    best_step: int = 0
+    waited: int = 0
+    """Evaluations since the best."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training gives back. The folder holds the best model; `regard.load(run.folder)` opens it."""
+
+    folder: Path
+    step: int
+    tokens: int
+    """Targets trained on, since the very start."""
+    before: Evaluation | None
+    after: Evaluation | None
+    """On the validation part, before the first step and after the last; None where there is no such part."""
+    best_loss: float | None
+    best_step: int
+    ended: str
+    """`finished`, `patience` (it stopped improving) or `interrupted`."""
+    seconds: float
+    """Of this session."""
+
+    def __str__(self) -> str:
+        lines = [f"{self.folder}: {self.step:,} steps, {self.tokens:,} tokens, {self.seconds:.1f} s ({self.ended})"]
+        lines += [f"  before  {self.before}"] if self.before else []
+        lines += [f"  after   {self.after}"] if self.after else []
+        if self.best_loss is not None and self.best_step != self.step:
+            lines += [f"  kept    the model of step {self.best_step:,}, with the best loss {self.best_loss:.4f}"]
+        return "\n".join(lines)
+
+
+def fit(
+    model: Transformer,
+    batches: BatchSource,
+    training: TrainingConfig,
+    folder: str | Path,
+    *,
+    tokenizer: Tokenizer | None = None,
+    validation: EvaluationBatches | None = None,
+    identity: dict[str, str] | None = None,
+    resume: bool = True,
+    show: Progress | None = None,
+    sample: Callable[[int], str] | None = None,
+) -> Run:
+    """Trains a model into a folder, going on from the newest checkpoint there unless `resume` is False.
+
+    identity: what must be the same when the run is resumed, such as the fingerprints of data and tokenizer.
+    sample: the text to show after an evaluation, by step. Raises `RegardError`.
+    """
+    folder, show, begun = Path(folder), show or Quiet(), time.perf_counter()
+    checkpoints = folder / "checkpoints"
+
+    # Where it stands.
+    if not resume:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    checkpoint.prepare(checkpoints)
+    found = checkpoint.load_newest(checkpoints, show.say)
+    identity = {"model": _fingerprint(model.config.to_dict()), **(identity or {})}
+    if found:
+        check_identity(found, identity, folder)
+        show.say(f"Going on from step {found.step:,} of {folder}.")
+    state = State(**found.state["state"]) if found else State()
+    resolved = found.state["resolved"] if found else {}
+
+    # What learns.
+    place = devices.resolve(training.device, training.dtype, training.spread, resolved, show.say)
+    learner = Learner(model, batches, training, place, tokenizer, found.path if found else None)
+    compiled = learner.compile(resolved.get("compile"), training.steps - state.step)
+    resolved = {**place.resolved(), "compile": compiled}
+
+    # What is written down.
+    metrics = Metrics(folder, state.step, training.tensorboard, place.first)
+    speed = Speed()
+
+    def measure() -> None:
+        """Evaluates, keeps the model if it is the best so far, and shows what it writes."""
+        if validation is not None:
+            result = learner.evaluate(validation)
+            state.after, state.waited = list(result), state.waited + 1
+            state.before = state.before or state.after
+            if state.best_loss is None or result.loss < state.best_loss:
+                state.best_loss, state.best_step, state.waited = result.loss, state.step, 0
+                learner.save_model(folder)
+            bits = {} if result.bits_per_byte is None else {"bits_per_byte": result.bits_per_byte}
+            metrics.write(state.step, validation_loss=result.loss, **bits)
+            show.say(f"step {state.step:,}: validation {result}")
+        if sample is not None and state.step:
+            text = sample(state.step)
+            metrics.write(state.step, sample=text)
+            show.sample(text)
+
+    def log(gradient_norm: float, rate: float) -> None:
+        """A line of metrics: means since the last one."""
+        count, smooth = max(1, state.count), training.smoothing or training.z_loss
+        means = {"loss": state.nats / count, **({"objective": state.objective / count} if smooth else {})}
+        metrics.write(state.step, **means, rate=rate, gradient_norm=gradient_norm, tokens=state.tokens)
+        metrics.time(state.step, seconds=time.perf_counter() - begun, tokens_per_second=speed.rate)
+        state.nats, state.objective, state.count = 0.0, 0.0, 0
+
+    def tired() -> bool:
+        return training.patience is not None and state.waited >= training.patience
+
+    def save() -> None:
+        metrics.flush()
+        everything = {"state": asdict(state), "identity": identity, "resolved": resolved}
+        learner.save(checkpoints, state.step, everything)
+
+    # The steps.
+    stopped = False
+    try:
+        with interrupts() as interrupted:
+            if state.step == 0:
+                measure()
+            while state.step < training.steps and not tired() and not stopped:
+                speed.start()
+                state.step += 1
+                done = learner.step(state.step, kept=_kept(state, checkpoints))
+                count = int(done["count"])
+                state.tokens, state.count = state.tokens + count, state.count + count
+                state.nats += done["loss"] * count
+                state.objective += done["objective"] * count
+                speed.stop(count)
+                show.update(state.step, done["loss"], speed.rate)
+
+                stopped = any(place.sum(float(bool(interrupted))))
+                last = state.step == training.steps
+                if last or state.step % training.log_every == 0:
+                    log(done["gradient_norm"], done["rate"])
+                if last or state.step % training.evaluate_every == 0:
+                    measure()
+                if last or stopped or tired() or state.step % training.checkpoint_every == 0:
+                    save()
+        if validation is None or not (folder / WEIGHTS).exists():
+            learner.save_model(folder)
+    finally:
+        metrics.close()
+        show.close()
+
+    ended = "finished" if state.step >= training.steps else "patience" if tired() else "interrupted"
+    before, after = (Evaluation(*result) if result else None for result in (state.before, state.after))
+    seconds = time.perf_counter() - begun
+    return Run(folder, state.step, state.tokens, before, after, state.best_loss, state.best_step, ended, seconds)
+
+
+def check_identity(found: Checkpoint, identity: dict[str, str], folder: Path) -> None:
+    """Raises `RegardError` where a run would go on with another model, tokenizer or text than it began with."""
+    for what, now in identity.items():
+        before = found.state["identity"].get(what, now)
+        if before != now:
+            raise RegardError(
+                f"{folder} was begun with another {what}, so it cannot go on with this one; train into another folder, "
+                "or give the same settings, or start afresh (resume=False, --no-resume)."
+            )
+
+
+def _kept(state: State, checkpoints: Path) -> str:
+    step = checkpoint.newest_step(checkpoints)
+    return f"the checkpoint of step {step:,} is kept" if step is not None else "there is no checkpoint yet"
+
+
+def _fingerprint(values: object) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,109 @@
+"""Recipes: named runs. A size derives the rest; every value can be changed afterwards.
+
+gpt         a decoder over word pieces: pre-norm, RMSNorm, rotary positions, Muon
+gpt-char    the same over characters, for small texts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from regard.attention import Dot
+from regard.layers import RMSNorm
+from regard.model import MLP, LanguageHead, ModelConfig, Normal, PreNorm, StackConfig
+from regard.model.presets import PRESETS, preset
+from regard.positions import Rotary
+from regard.settings import SettingsError, nearest
+from regard.text import TokenizerConfig
+from regard.training.config import RunConfig, TrainingConfig
+from regard.training.optimisers import Muon
+from regard.training.schedules import WSD
+
+
+class Size(NamedTuple):
+    """What a size stands for. `batch_size` is rows of `context_length`; `pieces` is the vocabulary of word pieces."""
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    context_length: int
+    batch_size: int
+    pieces: int
+    learning_rate: float
+
+
+SIZES: dict[str, Size] = {
+    "tiny": Size(128, 4, 4, 128, 16, 2048, 6e-3),
+    "small": Size(384, 6, 6, 256, 32, 8192, 4e-3),
+    "base": Size(768, 12, 12, 1024, 64, 32_768, 2e-3),
+}
+
+
+def _gpt(size: Size, steps: int) -> RunConfig:
+    return RunConfig(
+        tokenizer=TokenizerConfig(kind="bpe", vocab_size=size.pieces),
+        model=_decoder(size, size.pieces),
+        training=_training(size, steps),
+    )
+
+
+def _gpt_char(size: Size, steps: int) -> RunConfig:
+    return RunConfig(
+        tokenizer=TokenizerConfig(kind="characters"),
+        model=_decoder(size, 1),
+        training=_training(size, steps),
+    )
+
+
+def _decoder(size: Size, vocab_size: int) -> ModelConfig:
+    """The vocabulary's size is that of the tokenizer, once it is learnt."""
+    return ModelConfig(
+        vocab_size=vocab_size,
+        d_model=size.d_model,
+        n_heads=size.n_heads,
+        context_length=size.context_length,
+        head=LanguageHead(tied=True),
+        initialisation=Normal(residual="zero"),
+        decoder=StackConfig(
+            n_layers=size.n_layers,
+            attention=Dot(bias="none"),
+            position=Rotary(),
+            feedforward=MLP(activation="relu2", bias=False),
+            norm=RMSNorm(),
+            residual=PreNorm(),
+        ),
+    )
+
+
+def _training(size: Size, steps: int) -> TrainingConfig:
+    every = max(1, min(250, steps // 8))
+    return TrainingConfig(
+        steps=steps,
+        batch_size=size.batch_size,
+        optimiser=Muon(),
+        schedule=WSD(learning_rate=size.learning_rate, warmup=min(100, steps // 10), decay=0.4, shape="linear"),
+        evaluate_every=every,
+        checkpoint_every=every,
+    )
+
+
+RECIPES: dict[str, Callable[[Size, int], RunConfig]] = {
+    "gpt": _gpt,
+    "gpt-char": _gpt_char,
+}
+
+
+def recipe(name: str, size: str = "tiny", steps: int = 2000) -> RunConfig:
+    """The run that a recipe stands for. A preset's name is one too: that model, trained as `gpt` is.
+
+    Raises `SettingsError` with the nearest name.
+    """
+    if size not in SIZES:
+        raise SettingsError(f"no size is called {size!r}{nearest(size, SIZES)}")
+    if name in RECIPES:
+        return RECIPES[name](SIZES[size], steps).replace(recipe=name, size=size)
+    if name not in PRESETS:
+        raise SettingsError(f"no recipe is called {name!r}{nearest(name, [*RECIPES, *PRESETS])}")
+    config = _gpt(SIZES[size], steps).replace(recipe=name, size=size)
+    return config.replace(model=preset(name), tokenizer=TokenizerConfig(vocab_size=preset(name).vocab_size))

@@ -1,0 +1,250 @@
+"""A whole run: text → tokenizer → store → model → training → a folder.
+
+run.toml            all settings of the run
+config.json, model.safetensors, tokenizer.json
+                    the best model so far, as `regard.load` opens it
+checkpoints/        the newest states, from which training goes on
+data/               the text as ids
+metrics.jsonl, timings.jsonl
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from regard.data.batches import Batches, EvaluationBatches
+from regard.data.sources import texts
+from regard.data.store import Part, TokenStore, keep_standard_input, prepare
+from regard.generation import Generation, Sampling
+from regard.model import Transformer
+from regard.seeds import derive_seed
+from regard.settings import RegardError, SettingsError, override
+from regard.store import TOKENIZER
+from regard.text import Tokenizer
+from regard.training import checkpoint, devices
+from regard.training.config import RunConfig, differences
+from regard.training.loop import Run, fit
+from regard.training.metrics import progress
+from regard.training.recipes import recipe
+
+SETTINGS = "run.toml"
+Paths = str | os.PathLike[str]
+
+
+def train(
+    what: str | RunConfig | os.PathLike[str] | None = None,
+    data: Paths | Iterable[Paths] | None = None,
+    out: Paths | None = None,
+    *,
+    steps: int | None = None,
+    size: str | None = None,
+    seed: int | None = None,
+    tokenizer: Tokenizer | Paths | None = None,
+    overrides: Iterable[str] = (),
+    resume: bool = True,
+    quiet: bool = False,
+) -> Run:
+    """Trains a language model on text, into a folder; goes on where it stopped if the folder has a checkpoint.
+
+    what        a recipe (`gpt`, `gpt-char`), a preset, a TOML file, or settings; None: `gpt`, or what the folder holds
+    data        files, folders, `hf:…`, `builtin:…` (see `regard.data.sources`)
+    out         the folder; None: runs/ and the recipe's name
+    size        tiny, small or base, from which a recipe derives the rest
+    tokenizer   one to use instead of learning it
+    overrides   more settings, such as "training.batch_size=16" or "model.decoder.n_layers=6"
+    resume      False starts afresh
+
+    Raises `RegardError`: one sentence that says what to do.
+    """
+    folder = Path(out) if out is not None else Path("runs") / _name(what)
+    checkpoint.prepare(folder)
+    before = _stored(folder) if resume else None
+    config = _settle(what, before, data, steps, size, seed, tokenizer, overrides)
+    if before is not None:
+        _refuse_changes(before, config, folder)
+    rank, world = devices.join(config.training.device)
+    try:
+        say = _silent if quiet or rank else _sayer()
+        if rank == 0:
+            config = _prepare(config, folder, tokenizer, before is not None, say)
+        devices.wait()
+        config = _stored(folder) or config
+        learnt = Tokenizer.load(folder / TOKENIZER)
+        store = TokenStore.open(folder / "data")
+        return _fit(config, folder, learnt, store, resume, quiet or rank > 0, say, world)
+    finally:
+        devices.leave()
+
+
+def _prepare(
+    config: RunConfig, folder: Path, tokenizer: Tokenizer | Paths | None, going_on: bool, say: Callable[[str], None]
+) -> RunConfig:
+    """Learns or loads the tokenizer, makes the store, and writes down the settings, now complete."""
+    config = config.replace(data=keep_standard_input(config.data, folder))
+    if isinstance(tokenizer, Tokenizer):
+        learnt = tokenizer
+    elif isinstance(config.tokenizer, str):
+        learnt = Tokenizer.load(config.tokenizer)
+    elif going_on and (folder / TOKENIZER).exists():
+        learnt = Tokenizer.load(folder / TOKENIZER)
+    else:
+        say(f"Learning a tokenizer ({config.tokenizer.kind}) from {', '.join(config.data.source)}.")
+        learnt = Tokenizer.train(texts(config.data.source, config.data.reading(say)), **config.tokenizer.to_dict())
+    if going_on and (folder / TOKENIZER).exists():
+        kept = Tokenizer.load(folder / TOKENIZER)
+        if kept.fingerprint != learnt.fingerprint:
+            raise RegardError(
+                f"{folder} was begun with another tokenizer ({kept.vocab_size:,} tokens, and this one has "
+                f"{learnt.vocab_size:,}); train into another folder, or leave the tokenizer out to go on."
+            )
+    store = prepare(config.data, learnt, folder / "data", say=say)
+    config = config.replace(model=config.model.replace(vocab_size=learnt.vocab_size))
+    learnt.save(folder / TOKENIZER)
+    checkpoint.replace_files(folder, lambda to: (to / SETTINGS).write_text(config.to_toml(), encoding="utf-8"))
+    say(
+        f"{len(store.train.ids):,} tokens to train on, {len(store.validation.ids) if store.validation else 0:,} to "
+        f"validate; {learnt.vocab_size:,} in the vocabulary."
+    )
+    return config
+
+
+def _fit(
+    config: RunConfig,
+    folder: Path,
+    tokenizer: Tokenizer,
+    store: TokenStore,
+    resume: bool,
+    quiet: bool,
+    say: Callable[[str], None],
+    world: int,
+) -> Run:
+    training, context, apart = config.training, config.model.context_length, config.data.separate_documents
+    batches = Batches(store.train, training.batch_size, context, training.seed, training.accumulate, apart)
+    rows = max(1, training.batch_size // training.accumulate)
+    validation = None
+    if store.validation is not None:
+        validation = EvaluationBatches(store.validation, rows, context, apart, training.evaluate_windows)
+    model = Transformer(config.model, training.seed)
+    say(
+        f"{sum(p.numel() for p in model.parameters()):,} parameters; {training.steps:,} steps of {training.batch_size} "
+        f"× {context} tokens, {batches.epochs(training.steps):.2f} times the text."
+    )
+    prompt = tokenizer.encode(training.sample_prompt) or [tokenizer.end or 0]
+
+    def sample(step: int) -> str:
+        sampling = Sampling(temperature=0.8, top_k=50, seed=derive_seed(training.seed, "sample", step) % 2**32)
+        steps = Generation(model, [prompt], sampling, training.sample_tokens, end=tokenizer.end)
+        return tokenizer.decode([step.id for step in steps])
+
+    sharded = world > 1 and training.spread == "fsdp"
+    run = fit(
+        model,
+        batches,
+        training,
+        folder,
+        tokenizer=tokenizer,
+        validation=validation,
+        identity={"tokenizer": tokenizer.fingerprint, "text": _fingerprint(store)},
+        resume=resume,
+        show=progress(training.steps, (checkpoint.newest_step(folder / "checkpoints") or 0) if resume else 0, quiet),
+        sample=None if sharded or not training.sample_tokens else sample,
+    )
+    if run.ended == "interrupted":
+        say(f"Stopped after step {run.step:,}, and all is saved: run the same command again to go on.")
+    return run
+
+
+def _settle(
+    what: str | RunConfig | os.PathLike[str] | None,
+    before: RunConfig | None,
+    data: Paths | Iterable[Paths] | None,
+    steps: int | None,
+    size: str | None,
+    seed: int | None,
+    tokenizer: Tokenizer | Paths | None,
+    overrides: Iterable[str],
+) -> RunConfig:
+    """The settings from all that was asked for. What was not asked for is as it was before, else as the recipe has it.
+
+    So the same command goes on with a run, and so does one that only names its folder.
+    """
+    if isinstance(what, RunConfig):
+        config = what
+    elif what is not None and str(what).endswith(".toml"):
+        config = _read(Path(what))
+    elif before is not None and (what is None or str(what) == before.recipe) and size in (None, before.size):
+        config = before
+    else:
+        config = recipe(str(what or "gpt"), size or "tiny", 2000 if steps is None else steps)
+    if before is not None and config.model.vocab_size == 1:  # it was left to the tokenizer
+        config = config.replace(model=config.model.replace(vocab_size=before.model.vocab_size))
+    values = config.to_dict()
+    if data is not None:
+        values["data"]["source"] = [str(data)] if isinstance(data, (str, os.PathLike)) else [str(d) for d in data]
+    if steps is not None:
+        values["training"]["steps"] = steps
+    if seed is not None:
+        values["training"]["seed"] = seed
+    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
+        values["tokenizer"] = str(tokenizer)
+    return RunConfig.from_dict(override(values, overrides))
+
+
+def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:
+    changed = differences(before, now)
+    if changed:
+        name, old, new = changed[0]
+        more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+        raise SettingsError(
+            f"{folder} was begun with {name} = {_short(old)}, and now it is {_short(new)}{more}: keep the old value "
+            "to go on, train into another folder, or start afresh (resume=False, --no-resume)."
+        )
+
+
+def _stored(folder: Path) -> RunConfig | None:
+    return _read(folder / SETTINGS) if (folder / SETTINGS).exists() else None
+
+
+def _read(path: Path) -> RunConfig:
+    try:
+        return RunConfig.from_toml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RegardError(f"the settings {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def _name(what: str | RunConfig | os.PathLike[str] | None) -> str:
+    if isinstance(what, RunConfig):
+        return what.recipe or "run"
+    return Path(what).stem if what is not None else "gpt"
+
+
+def _fingerprint(store: TokenStore) -> str:
+    """Of the ids themselves, by their number and both ends: a copied or touched text is still the same."""
+    digest = hashlib.sha256()
+    parts: list[Part] = [part for part in (store.train, store.validation) if part is not None]
+    for part in parts:
+        digest.update(f"{len(part.ids)} {part.documents} {part.bytes} ".encode())
+        digest.update(part.ids[: 1 << 19].tobytes() + part.ids[-(1 << 19) :].tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _sayer() -> Callable[[str], None]:
+    console = Console(stderr=True)
+    return lambda line: console.print(Text(line), soft_wrap=True)
+
+
+def _silent(line: str) -> None: ...
