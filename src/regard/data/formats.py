@@ -92,15 +92,9 @@ def read_file(path: Path | None, how: Reading) -> Iterator[Piece]:
             raise RegardError(f"{name}: Parquet is read from a plain file, not from a pipe or a compressed file.")
         yield from _parquet(path, how)
         return
-    read: Callable[..., Iterator[Piece]] = {
-        "text": _text,
-        "jsonl": _jsonl,
-        "csv": _csv,
-        "tsv": partial(_csv, tabs=True),
-    }[format]
     try:
         with _open(path, compressed) as stream:
-            yield from read(decode(stream, name, how), name, how)
+            yield from _READERS[format](decode(stream, name, how), name, how)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise RegardError(f"{name} is damaged or no {compressed} file: {_short(error)}.") from None
     except OSError as error:
@@ -302,6 +296,14 @@ def _csv(chunks: Iterable[str], name: str, how: Reading, tabs: bool = False) -> 
             yield from row_text({column: row[at]}, column, f"{name}, line {rows.line_num},", how)
     except csv.Error as error:
         raise RegardError(f"{name}, line {rows.line_num}, is not CSV: {_short(error)}.") from None
+
+
+_READERS: dict[str, Callable[[Iterator[str], str, Reading], Iterator[Piece]]] = {
+    "text": _text,
+    "jsonl": _jsonl,
+    "csv": _csv,
+    "tsv": partial(_csv, tabs=True),
+}
 
 
 def _parquet(path: Path, how: Reading) -> Iterator[Piece]:
