@@ -39,6 +39,10 @@ class Attention(Part, family="regard.attention"):
         """An empty entry of the cache, for `capacity` tokens (None: grown as needed)."""
         raise NotImplementedError
 
+    def flops(self, sizes: Sizes, t: int, s: int) -> int:
+        """Operations of scores and mixture for t looking and s seen tokens; the projections are counted apart."""
+        return 4 * t * s * sizes.n_heads * sizes.head_dim
+
     def memory(self) -> Memory:
         """An empty entry for the encoder's output."""
         return Memory()

@@ -1,0 +1,56 @@
+"""What all tests share: one thread a process, fixed seeds, shapes checked, and a guard against silent skips."""
+
+from __future__ import annotations
+
+import os
+from fnmatch import fnmatch
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: workers share the cores
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+from tests.shapes import check_shapes
+
+ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+if os.environ.get("CHECK"):
+    check_shapes()
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    torch.manual_seed(0)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only-allowed-skips",
+        action="store_true",
+        help=f"fail if a test is skipped that {ALLOWED_SKIPS.name} does not name",
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With --only-allowed-skips, a skip outside the committed list fails the run."""
+    config = session.config
+    if not config.getoption("--only-allowed-skips") or hasattr(config, "workerinput"):
+        return
+    allowed = [line.split("#")[0].strip() for line in ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines()]
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    assert reporter is not None
+    skipped = {report.nodeid for report in reporter.stats.get("skipped", [])}
+    # brackets of a parametrised test are no pattern
+    surprises = [
+        test
+        for test in sorted(skipped)
+        if not any(fnmatch(test.replace("[", "("), a.replace("[", "(")) for a in allowed)
+    ]
+    for test in surprises:
+        reporter.write_line(f"skipped, and not in {ALLOWED_SKIPS.name}: {test}", red=True)
+    if surprises:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
