@@ -1,6 +1,6 @@
 """Heads: what a stack's output is turned into. The loss is computed here, so that all logits need never exist.
 
-    logits = softcap(scale · E x + b)        E: the input's table (tied) or a matrix of its own
+    logits = softcap(E (scale · x) + b)        E: the input's table (tied) or a matrix of its own
 
 Source   Press & Wolf 2017, arXiv:1608.05859 (tying); Devlin et al. 2018, arXiv:1810.04805 (the transform of BERT's
          masked-word head); Gemma 2, arXiv:2408.00118, §2 (soft-cap).
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.layers import Embedding, LayerNorm, Linear, Norm, Sizes, tap
+from regard.layers.product import linear
 from regard.model.losses import Loss, token_loss
 from regard.settings import Part
 
@@ -52,13 +53,7 @@ class LanguageHeadModule(nn.Module):
 
     def logits(self, x: Float[Tensor, "b t d"], tokens: Embedding) -> Float[Tensor, "b t v"]:
         """A score for each word of the vocabulary; `tokens` is the table of a tied head."""
-        if self.dense is not None and self.norm is not None:
-            x = self.norm(F.gelu(self.dense(x)))
-        logits = tokens.project(x) if self.output is None else self.output(x)
-        if self.bias is not None:
-            logits = logits + self.bias.to(logits.dtype)
-        if self.scale != 1.0:
-            logits = logits * self.scale
+        logits = linear(self._transformed(x), self._table(tokens), self.bias)
         if self.softcap is not None:
             logits = self.softcap * (logits / self.softcap).tanh()
         return tap(self.place, "logits", logits)
@@ -72,8 +67,25 @@ class LanguageHeadModule(nn.Module):
         z_loss: float = 0.0,
     ) -> Float[Tensor, "b t v"] | Loss:
         """The logits, or with targets the loss of predicting them (−100: nothing to predict)."""
-        logits = self.logits(x, tokens)
-        return logits if targets is None else token_loss(logits, targets, smoothing, z_loss)
+        if targets is None:
+            return self.logits(x, tokens)
+        return token_loss(
+            self._transformed(x),
+            self._table(tokens),
+            targets,
+            self.bias,
+            smoothing=smoothing,
+            z_loss=z_loss,
+            softcap=self.softcap,
+        )
+
+    def _table(self, tokens: Embedding) -> Float[Tensor, "v d"]:
+        return tokens.matrix() if self.output is None else self.output.matrix()
+
+    def _transformed(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        if self.dense is not None and self.norm is not None:
+            x = self.norm(F.gelu(self.dense(x)))
+        return x if self.scale == 1.0 else x * self.scale
 
 
 KINDS: dict[str, type[Head]] = {
