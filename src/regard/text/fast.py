@@ -20,6 +20,9 @@ from regard.text.decoding import byte_alphabet
 from regard.text.ranks import PATTERNS
 from regard.text.segments import ANYWHERE, CLASSES, SPACES
 
+LINES = r"[^\S ]+"
+"""Runs of tabs, line ends and other white space that is no plain space."""
+
 Ids = np.ndarray
 """A one-dimensional array of uint32."""
 
@@ -50,10 +53,20 @@ def boundary_of(spec: dict[str, Any]) -> Any:
         return None
     if byte_pattern(spec) is not None:
         return CLASSES
-    safe = part["type"] in ("BertPreTokenizer", "Whitespace", "WhitespaceSplit", "ByteLevel") or (
-        part["type"] == "Metaspace" and part.get("split", True)
+    return SPACES if _splits_at_spaces(part) else None
+
+
+def _splits_at_spaces(part: dict[str, Any]) -> bool:
+    """Whether a pre-tokenizer always splits between a character and a space after it."""
+    if part["type"] == "Sequence":
+        *others, last = part["pretokenizers"]
+        lines = all(other["type"] == "Split" and other["pattern"].get("Regex") == LINES for other in others)
+        return lines and _splits_at_spaces(last)
+    if part["type"] == "Metaspace":
+        return part.get("split", True)
+    return part["type"] in ("BertPreTokenizer", "Whitespace", "WhitespaceSplit", "ByteLevel") and part.get(
+        "use_regex", True
     )
-    return SPACES if safe else None
 
 
 def byte_pattern(spec: dict[str, Any]) -> str | None:

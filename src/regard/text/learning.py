@@ -20,7 +20,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from regard.settings import RegardError
 from regard.text.decoding import byte_alphabet
-from regard.text.fast import utf8
+from regard.text.fast import LINES, utf8
 from regard.text.ranks import PATTERNS
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 16
 PIECE = 1 << 14
-DISTINCT = 6 << 20  # bytes of distinct words that a trainer may see
+DISTINCT = {"bpe": 4 << 20, "wordpiece": 4 << 20, "unigram": 1 << 19}  # bytes of distinct words to learn from
 LONGEST = 64  # bytes or characters of a token
 
 _BETWEEN = b"\xff"  # never in UTF-8, so it parts the texts of a block
@@ -52,21 +52,25 @@ class Sample(NamedTuple):
                 yield text.decode()
 
 
-def sample(texts: Iterable[str], max_bytes: int) -> Sample:
-    """An evenly spread part of the texts of at most `max_bytes`; all of them where they fit."""
+def sample(texts: Iterable[str], max_bytes: int, distinct: int) -> Sample:
+    """An evenly spread part of the texts of at most `max_bytes`, `distinct` of them in words that differ."""
     size = max(1, min(BLOCK, max_bytes // 16))
     kept: list[bytes] = []
     seen = held = step = 0
     for number, block in enumerate(_blocks(texts, size)):
-        seen += len(block)
+        seen += _size(block)
         if number % (1 << step) == 0:
             kept.append(block)
             held += len(block)
         while held > max_bytes and len(kept) > 1:
             kept, step = kept[::2], step + 1
             held = sum(map(len, kept))
-    kept = _few_words(kept, DISTINCT) if held > DISTINCT else kept
-    return Sample(kept, Learnt(seen, sum(map(len, kept))))
+    kept = _few_words(kept, distinct) if held > distinct else kept
+    return Sample(kept, Learnt(seen, sum(map(_size, kept))))
+
+
+def _size(block: bytes) -> int:
+    return len(block) - block.count(_BETWEEN)
 
 
 def _blocks(texts: Iterable[str], size: int) -> Iterator[bytes]:
@@ -129,7 +133,7 @@ def learn(texts: Iterable[str], config: TokenizerConfig, special: dict[str, str]
     elif config.kind == "characters":
         hf, learnt = _characters(texts, config, room, special)
     else:
-        part = sample(texts, config.max_bytes)
+        part = sample(texts, config.max_bytes, DISTINCT[config.kind])
         if not part.learnt.used:
             raise RegardError("there is no text to learn a tokenizer from: all texts are empty.")
         train = {"bpe": _bpe, "wordpiece": _wordpiece, "unigram": _unigram}[config.kind]
@@ -221,17 +225,19 @@ def _wordpiece(part: Sample, config: TokenizerConfig, room: int, special: dict[s
 
 def _unigram(part: Sample, config: TokenizerConfig, room: int, special: dict[str, str]) -> tokenizers.Tokenizer:
     """Kudo 2018, arXiv:1804.10959; what has no piece is spelled in bytes, so nothing is ever lost."""
-    split = pre_tokenizers.Metaspace(prepend_scheme="never")
-    printable = [chr(code) for code in range(0x21, 0x7F)]
+    lines = pre_tokenizers.Split(tokenizers.Regex(LINES), "isolated")
+    split = pre_tokenizers.Sequence([lines, pre_tokenizers.Metaspace(prepend_scheme="never")])
+    always = [*map(chr, range(0x21, 0x7F)), "▁"]
     hf = _set(tokenizers.Tokenizer(models.Unigram()), _normalizer(config), split, None)
     trainer = trainers.UnigramTrainer(
-        vocab_size=room - 257, initial_alphabet=printable, max_piece_length=16, show_progress=False
+        vocab_size=room - 257, initial_alphabet=always, max_piece_length=16, show_progress=False
     )
     hf.train_from_iterator(part.texts(), trainer)
-    learnt = [(name, score) for name, score in json.loads(hf.to_str())["model"]["vocab"]]
-    names = {name for name, _ in learnt}
-    lowest = min((score for _, score in learnt), default=0.0)
-    learnt += [(char, lowest - 1) for char in [*printable, "▁"] if char not in names]
+    score = dict(json.loads(hf.to_str())["model"]["vocab"])
+    lowest = min(score.values(), default=0.0)
+    # The trainer keeps every character, however many; those beyond the room are spelled in bytes instead.
+    others = sorted(score.keys() - set(always), key=lambda name: (-score[name], name))[: room - 257 - len(always)]
+    learnt = [(name, score.get(name, lowest - 1)) for name in [*always, *others]]
     # The library wants a piece for the unknown: a bare space, which the text never has at this point. Bytes cost
     # so much that a text such as "<0x41>" is never read as one.
     spelled = [(f"<0x{byte:02X}>", lowest - 1000.0) for byte in range(256)]
@@ -248,7 +254,7 @@ def _characters(
     seen = 0
     for block in _blocks(texts, 16 * BLOCK):
         text = block.replace(_BETWEEN, b"").decode()
-        seen += len(block)
+        seen += _size(block)
         text = normalizer.normalize_str(text) if normalizer else text
         points, found = np.unique(np.frombuffer(text.encode("utf-32-le"), np.uint32), return_counts=True)
         counts[points] += found

@@ -138,9 +138,16 @@ def _last_merge(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes] | 
     if len(pairs) <= 1:
         return pairs[0] if pairs else None
     parts = [token[i : i + 1] for i in range(len(token))]
+    joined = [ranks.get(token[i : i + 2], limit) for i in range(len(token) - 1)]  # the rank of each two neighbours
     while len(parts) > 2:
-        best = min(range(len(parts) - 1), key=lambda i: ranks.get(parts[i] + parts[i + 1], limit))
-        if ranks.get(parts[best] + parts[best + 1], limit) >= limit:
+        best = min(joined)
+        if best >= limit:
             return None
-        parts[best : best + 2] = [parts[best] + parts[best + 1]]
+        i = joined.index(best)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+        del joined[i]
+        if i > 0:
+            joined[i - 1] = ranks.get(parts[i - 1] + parts[i], limit)
+        if i < len(joined):
+            joined[i] = ranks.get(parts[i] + parts[i + 1], limit)
     return parts[0], parts[1]

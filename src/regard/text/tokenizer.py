@@ -18,13 +18,14 @@ from regard.settings import RegardError, Settings, SettingsError, nearest
 from regard.text import fast, ranks
 from regard.text.decoding import ByteTable, StreamDecoder
 from regard.text.learning import Learnt, learn
-from regard.text.segments import TARGET, segments
+from regard.text.segments import segments
 
 ROLES = ("pad", "begin", "end", "unknown", "mask", "separator", "class")
 
 FILE = "tokenizer.json"
 MOST_BYTES = 128 << 20  # of a tokenizer file; the largest published ones have 35 MB
 MOST_IDS = 1 << 22
+SLOWLY = 1 << 18  # characters encoded before the faster engine is checked
 
 # How Hugging Face's tokenizer_config.json declares roles.
 _DECLARED = {
@@ -72,19 +73,26 @@ class Tokenizer:
 
     def __init__(self, spec: str, special: Mapping[str, str] | None = None, learnt_from: Learnt | None = None) -> None:
         """From the text of a `tokenizer.json`; `special` gives roles their token, else the file's own say counts."""
+        own = _read(spec)
         self._hf = _parse(spec)
         self._hf.encode_special_tokens = True
         self._spec: dict[str, Any] = json.loads(self._hf.to_str())
         self._faster: fast.Engine | None = None
         self._faster_tried: bool | None = None
+        self._slowly = 0
         self.learnt_from = learnt_from
         """The bytes that came by and those used, right after training; else None."""
         self.kind = fast.kind_of(self._spec)
-        self.vocab_size = max(self._hf.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        self.vocab_size = _size(self._spec)
         """Ids are below this number."""
         self.special: dict[str, int] = {}
         """The id of each role that this tokenizer has."""
-        for role, content in (special or _own_roles(json.loads(spec))).items():
+        self._boundary = fast.boundary_of(self._spec)
+        self._take_roles(_own_roles(own) if special is None else special)
+
+    def _take_roles(self, roles: Mapping[str, str]) -> None:
+        roles = {**_unknown_of_model(self._spec["model"]), **roles}
+        for role, content in roles.items():
             if role not in ROLES:
                 raise SettingsError(f"no special token has the role {role!r}{nearest(role, ROLES)}")
             token = self._hf.token_to_id(content)
@@ -93,7 +101,10 @@ class Tokenizer:
                     f"the special token {content!r} (role {role!r}) is not in this tokenizer's vocabulary."
                 )
             self.special[role] = token
-        self._boundary = fast.boundary_of(self._spec)
+        added = {token["content"] for token in self._spec["added_tokens"]}
+        if named := [content for content in dict.fromkeys(roles.values()) if content not in added]:
+            self._hf.add_special_tokens([tokenizers.AddedToken(text, normalized=False) for text in named])
+            self._spec = json.loads(self._hf.to_str())
         self._engine = fast.engine(self._hf, self._spec, self.unknown)
 
     # — made —
@@ -158,10 +169,12 @@ class Tokenizer:
         if place.suffix == ".tiktoken":
             return cls._of_ranks(ranks.read_ranks(place), place.stem, special, pattern)
         try:
-            text = place.read_text(encoding="utf-8")
-            return cls(text, special or _own_roles(json.loads(text)) or _declared_roles(place.parent))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-            raise RegardError(f"{place} is no {FILE}: it is not JSON.") from None
+            tokenizer = cls(place.read_text(encoding="utf-8"), special)
+            if special is None and not tokenizer.special.keys() - {"unknown"}:
+                tokenizer._take_roles(_declared_roles(place.parent))
+            return tokenizer
+        except UnicodeDecodeError:
+            raise RegardError(f"{place} is no {FILE}: it is not text in UTF-8.") from None
         except RegardError as error:
             raise type(error)(f"{place}: {error}") from None
 
@@ -202,7 +215,7 @@ class Tokenizer:
         return json.dumps(spec, ensure_ascii=False)
 
     def __reduce__(self) -> Any:
-        return _unpickle, (self.to_json(), dict(self.special), self._faster_tried, self.learnt_from)
+        return _unpickle, (self.to_json(), self._faster_tried, self.learnt_from)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -297,9 +310,11 @@ class Tokenizer:
         return self._boundary is not None
 
     def _choose(self, size: int) -> fast.Engine:
-        """The engine for so many characters: the fast one costs a check of its ids, repaid by the first long text."""
-        table = not isinstance(self._engine, fast.HuggingFace)
-        if self._faster_tried is None and size >= TARGET // 2 and not table:
+        """The engine for so many characters: checking the fast one is repaid only after some text."""
+        if self._faster_tried is None and isinstance(self._engine, fast.HuggingFace):
+            self._slowly += size
+            if self._slowly < SLOWLY:
+                return self._engine
             self._faster = fast.faster(self._hf, self._spec)
             self._faster_tried = self._faster is not None
         return self._faster or self._engine
@@ -347,10 +362,8 @@ class Tokenizer:
         return StreamDecoder(self, special)
 
 
-def _unpickle(spec: str, special: dict[str, int], faster: bool | None, learnt: Learnt | None) -> Tokenizer:
+def _unpickle(spec: str, faster: bool | None, learnt: Learnt | None) -> Tokenizer:
     tokenizer = Tokenizer(spec, learnt_from=learnt)
-    tokenizer.special = special
-    tokenizer._engine = fast.engine(tokenizer._hf, tokenizer._spec, tokenizer.unknown)
     tokenizer._faster_tried = faster
     if faster:
         tokenizer._faster = fast.faster(tokenizer._hf, tokenizer._spec, trusted=True)
@@ -366,18 +379,46 @@ def _parse(spec: str) -> tokenizers.Tokenizer:
         raise RegardError(
             f"this is no tokenizer.json that `tokenizers` can read: {str(error).splitlines()[0][:200]}."
         ) from None
-    highest = max(hf.get_vocab(with_added_tokens=True).values(), default=0)
-    if highest >= MOST_IDS:
-        raise RegardError(f"the tokenizer has the id {highest:,}; ids must be below {MOST_IDS:,}.")
     hf.no_padding()
     hf.no_truncation()
     return hf
 
 
-def _own_roles(spec: Any) -> dict[str, str]:
+def _read(spec: str) -> dict[str, Any]:
+    """The file as plain values, its ids checked: the library would count up to the highest, however high."""
+    try:
+        plain = json.loads(spec)
+        highest = _size(plain) - 1
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise RegardError(
+            f"this is no {FILE}: it is not JSON with a model, its vocabulary and the added tokens."
+        ) from None
+    if highest >= MOST_IDS:
+        raise RegardError(f"the tokenizer has the id {highest:,}; ids must be below {MOST_IDS:,}.")
+    return plain
+
+
+def _size(spec: dict[str, Any]) -> int:
+    vocab = spec["model"]["vocab"]
+    model = range(len(vocab)) if isinstance(vocab, list) else vocab.values()
+    added = (token["id"] for token in spec.get("added_tokens") or ())
+    return 1 + max(max(map(int, model), default=-1), max(map(int, added), default=-1))
+
+
+def _own_roles(spec: dict[str, Any]) -> dict[str, str]:
     """The roles that a `tokenizer.json` of ours declares with its added tokens."""
-    added = spec.get("added_tokens") or [] if isinstance(spec, dict) else []
-    return {str(role): token["content"] for token in added for role in token.get("roles", ())}
+    with_roles = (token for token in spec.get("added_tokens") or () if isinstance(token.get("roles"), list))
+    return {str(role): token["content"] for token in with_roles for role in token["roles"]}
+
+
+def _unknown_of_model(model: dict[str, Any]) -> dict[str, str]:
+    """The token that the model itself names for what it does not know."""
+    if model["type"] == "Unigram":
+        lost = None if model["unk_id"] is None or model["byte_fallback"] else model["vocab"][model["unk_id"]][0]
+    else:
+        lost = model.get("unk_token")
+    vocab = model["vocab"]
+    return {"unknown": lost} if lost and (isinstance(vocab, list) or lost in vocab) else {}
 
 
 def _declared_roles(folder: Path) -> dict[str, str]:
@@ -390,8 +431,5 @@ def _declared_roles(folder: Path) -> dict[str, str]:
     except (ValueError, RecursionError):
         raise RegardError(f"{place} is not JSON.") from None
     found = {role: declared.get(key) for key, role in _DECLARED.items()} if isinstance(declared, dict) else {}
-    return {
-        role: value["content"] if isinstance(value, dict) else value
-        for role, value in found.items()
-        if value is not None
-    }
+    texts = {role: value.get("content") if isinstance(value, dict) else value for role, value in found.items()}
+    return {role: text for role, text in texts.items() if isinstance(text, str)}
