@@ -158,6 +158,7 @@ class TestFolders:
             tmp_path / "far/away": "give a path that exists",
             tmp_path / "tales.txt": r"the file '.*tales.txt' holds no text",
             tmp_path / "none": r"the folder '.*none' holds no text",
+            "/dev/null": "is a pipe or a device",
             "builtin:pyton-docs": "did you mean 'python-docs'",
             "hf:": "names no Hugging Face set",
         }.items():

@@ -99,8 +99,6 @@ class TestSplit:
         (folder / "a.txt").write_text("|".join(texts))
         config = DataConfig(source=str(folder / "a.txt"), separator="|", validation_fraction=fraction)
         made = prepare(config, Bytes(), folder / "store")
-        if len(texts) * Fraction(fraction).limit_denominator() >= 2:
-            return
         every = "".join(texts)
         cut = int(len(every) * (1 - Fraction(fraction).limit_denominator()))
         parts = [made.train] if made.validation is None else [made.train, made.validation]
@@ -170,6 +168,14 @@ class TestParallel:
         for document in documents(tmp_path / "a.txt", separator=separator):
             expected += [*tokenizer.encode("".join(document)), end]
         assert made[0].train.ids.tolist() == expected
+
+    def test_says_how_far_it_is(self, tmp_path, lines, monkeypatch):
+        clock = iter(range(0, 10_000, 4))
+        monkeypatch.setattr(store.time, "monotonic", lambda: next(clock))
+        monkeypatch.setattr(store, "BATCH", 100)
+        said = []
+        prepare(lines, Bytes(), tmp_path / "store", say=said.append)
+        assert said[0].startswith("Tokenised 0 million characters, ")
 
     def test_an_error_in_a_thread_is_raised(self, tmp_path, lines, monkeypatch):
         monkeypatch.setattr(store, "BATCH", 100)

@@ -23,6 +23,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from regard.data.store import Part
+from regard.seeds import derive_seed
 from regard.settings import RegardError
 
 IGNORE = -100
@@ -112,8 +113,10 @@ class Batches:
         while done < count:
             epoch, at = divmod(first + done, self.windows)
             here = min(count - done, self.windows - at)
-            offset = _draw(self.seed, epoch) % self.pairs
-            order = permuted(np.arange(at, at + here, dtype=np.uint64), self.windows, _draw(self.seed, epoch, 1))
+            offset = derive_seed(self.seed, "offset", epoch) % self.pairs
+            order = permuted(
+                np.arange(at, at + here, dtype=np.uint64), self.windows, derive_seed(self.seed, "order", epoch)
+            )
             starts[done : done + here] = (order.astype(np.int64) * self.context_length + offset) % self.pairs
             done += here
         return starts
@@ -209,11 +212,6 @@ def _documents(openings: np.ndarray, starts: np.ndarray, length: int, pairs: int
             which = np.arange(len(rows)) + np.repeat(low - np.cumsum(counts) + counts, counts)
             np.add.at(marks, (rows, openings[which] - first[rows]), 1)
     return np.cumsum(marks, axis=1)
-
-
-def _draw(*key: int) -> int:
-    """A random 63-bit number that is a function of the key."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def permuted(index: np.ndarray, size: int, key: int) -> np.ndarray:

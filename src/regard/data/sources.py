@@ -111,8 +111,10 @@ def _read(source: str | Path, how: Reading) -> Iterator[Piece]:
 def existing(name: str) -> Path:
     """The path of a file or folder that exists. Raises `RegardError`, with the nearest name beside it."""
     path = Path(name).expanduser()
-    if path.exists():
+    if path.is_file() or path.is_dir():
         return path
+    if path.exists():
+        raise RegardError(f"{name!r} is a pipe or a device, which can be read once only: pipe it in and name it '-'.")
     try:
         beside = difflib.get_close_matches(path.name, os.listdir(path.parent), n=1)
     except OSError:

@@ -23,6 +23,7 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,12 +38,16 @@ from pydantic import Field, field_validator
 
 from regard.data.formats import CHUNK, Format, Piece, Reading
 from regard.data.sources import each, identity, pieces
+from regard.seeds import derive_seed
 from regard.settings import RegardError, Settings
 
 VERSION = 1
 PARTS = ("train", "validation")
 BATCH = 1 << 18
 """Characters that are handed to a thread at once."""
+
+FEW = 10
+"""Documents of which a validation part consists at least; else it is the last part of the text, wherever it is cut."""
 
 Say = Callable[[str], None]
 
@@ -72,7 +77,7 @@ class DataConfig(Settings):
     """Sources of the validation text; where none is given, a part of `source` is kept apart."""
     validation_fraction: float = Field(default=0.1, ge=0, lt=1)
     """The part that is kept apart: one document of every 1/fraction, drawn by `split_seed`. Where that would be fewer
-    than two documents, the last part of the text."""
+    than ten documents, the last part of the text."""
     split_seed: int = 0
     column: str = "auto"
     """Where the text stands in JSONL, CSV, TSV, Parquet and Hugging Face sets."""
@@ -194,12 +199,11 @@ def prepare(
     *,
     workers: int | None = None,
     say: Say = lambda message: None,
-    progress: Callable[[int], None] = lambda characters: None,
 ) -> TokenStore:
     """The store of this text by this tokenizer: the one in `folder` if nothing has changed, else made anew.
 
     workers: threads that encode (tokenizers release Python's lock); the result is the same for any number.
-    progress: called with the number of characters encoded so far. Raises `RegardError`.
+    say: receives what was done and met, and how far it is every ten seconds. Raises `RegardError`.
     """
     folder = Path(folder)
     fingerprint = _fingerprint(config, tokenizer)
@@ -215,7 +219,7 @@ def prepare(
                     say(note)
                 return store
     with _writing(folder):
-        _make(config, tokenizer, folder, fingerprint, workers or os.cpu_count() or 1, say, progress)
+        _make(config, tokenizer, folder, fingerprint, workers or os.cpu_count() or 1, say)
     return TokenStore.open(folder)
 
 
@@ -236,8 +240,7 @@ def kept_apart(fraction: Fraction, seed: int) -> Iterator[int]:
     for run in itertools.count():
         start = -(-run * fraction.denominator // fraction.numerator)
         end = -(-(run + 1) * fraction.denominator // fraction.numerator)
-        lot = hashlib.blake2b(f"{seed} {run}".encode(), digest_size=8).digest()
-        yield start + int.from_bytes(lot, "little") % (end - start)
+        yield start + derive_seed(seed, "validation", run) % (end - start)
 
 
 def _stretches(config: DataConfig, say: Say) -> Iterator[_Stretch]:
@@ -266,19 +269,19 @@ def _stretches(config: DataConfig, say: Say) -> Iterator[_Stretch]:
 
 
 def _ends_if_few(config: DataConfig, fraction: Fraction) -> list[int]:
-    """Where each document ends, in characters, if fewer than two would be kept apart; else nothing.
+    """Where each document ends, in characters, if fewer than `FEW` would be kept apart; else nothing.
 
     So much is read ahead only: many documents are recognised early, and few are read twice.
     """
     ends: list[int] = []
     total = 0
     for piece in pieces(config.source, config.reading()):
-        if len(ends) * fraction >= 2 or not fraction:
+        if len(ends) * fraction >= FEW or not fraction:
             return []
         total += len(piece.text)
         if piece.last:
             ends.append(total)
-    return ends if len(ends) * fraction < 2 else []
+    return ends if len(ends) * fraction < FEW else []
 
 
 def _characters(stream: Iterator[Piece], start: int, end: int = sys.maxsize) -> Iterator[Piece]:
@@ -328,7 +331,6 @@ def _make(
     fingerprint: str,
     workers: int,
     say: Say,
-    progress: Callable[[int], None],
 ) -> None:
     notes: list[str] = []
 
@@ -343,12 +345,16 @@ def _make(
     ids = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
     writers = [_Writer(folder, name, fingerprint[:16], ids, tokenizer.end) for name in PARTS]
     try:
-        done = 0
+        done, begun = 0, time.monotonic()
+        said = begun
         for blocks in _encoded(_batches(_segments(config, tokenizer, note)), tokenizer, workers):
             for writer, block in zip(writers, blocks, strict=True):
                 writer.append(block)
                 done += block.characters
-            progress(done)
+            if (now := time.monotonic()) > said + 10:
+                millions = done / 1e6
+                say(f"Tokenised {millions:,.0f} million characters, {millions / (now - begun):.1f} million a second.")
+                said = now
         counts = {writer.name: writer.finish() for writer in writers}
     finally:
         for writer in writers:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from regard.data.batches import IGNORE, Batch, rows_of
+from regard.seeds import derive_seed
 from regard.settings import RegardError, nearest
 
 TASKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -56,7 +57,7 @@ class TaskBatches:
         return 2 * self.lengths[1] + 1
 
     def at(self, step: int, micro: int = 0, rank: int = 0, world: int = 1) -> Batch:
-        random = np.random.default_rng([self.seed, step])
+        random = np.random.default_rng(derive_seed(self.seed, "task", step))
         length = int(random.integers(self.lengths[0], self.lengths[1], endpoint=True))
         questions = random.integers(2, self.vocab_size, (self.batch_size, length))
         rows = rows_of(self.batch_size, self.accumulate, micro, rank, world)
