@@ -3,6 +3,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -296,6 +297,10 @@ class TestReuse:
 
 
 class TestSettings:
+    def test_needs_no_torch(self):
+        code = "import sys, regard.data.store; sys.exit('torch' in sys.modules or 'pyarrow' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
     def test_round_trip_and_errors(self):
         config = DataConfig(source="a.txt", validation=["b.txt", "c.txt"], separator="\n\n")
         assert config.source == ("a.txt",)

@@ -141,7 +141,7 @@ def decode(stream: BinaryIO, name: str, how: Reading) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise RegardError(
                 f"{name} is not UTF-8: byte {offset + error.start} (0x{data[error.start]:02X}) fits no character; "
-                "convert the file to UTF-8 or set on_invalid='replace'."
+                "convert the file (such as with iconv -f GBK -t UTF-8) or set on_invalid='replace'."
             ) from None
         if how.on_invalid == "replace":
             replaced = text.count("\ufffd") - data[:used].count(b"\xef\xbf\xbd")
