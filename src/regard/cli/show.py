@@ -1,0 +1,86 @@
+"""regard show: a model's key variables and what it costs, or the page of a mechanism."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from regard.settings import RegardError, nearest
+
+
+def show(name: str | None = None) -> None:
+    """Show a model or a mechanism.
+
+    Parameters
+    ----------
+    name
+        A preset (gpt2), a run's or model's folder (runs/docs), or a mechanism (rotary). Without it: what there is.
+    """
+    from regard import pages
+
+    if name is None:
+        print(_overview())
+    elif (found := pages.page(name)) is not None:
+        print(found.text)
+    elif Path(name).is_dir():
+        print(_folder(Path(name)))
+    else:
+        print(_preset(name))
+
+
+def _overview() -> str:
+    """All names with a few words on each."""
+    from regard import pages
+    from regard.model.presets import PRESETS
+
+    lines = ["Published models (regard show gpt2):", ""]
+    lines += [f"  {name:<18}{preset.parameters:>16,}  {preset.source}" for name, preset in PRESETS.items()]
+    lines += ["", "Mechanisms (regard show rotary):", ""]
+    lines += [f"  {', '.join(found.kinds):<18}{found.sentence}" for found in pages.pages()]
+    lines += ["", "A run or a model of your own: regard show FOLDER"]
+    return "\n".join(lines)
+
+
+def _preset(name: str) -> str:
+    from regard import pages
+    from regard.model.presets import PRESETS
+    from regard.planning import plan
+
+    if name not in PRESETS:
+        raise RegardError(
+            f"there is no preset, mechanism or folder {name!r}{nearest(name, [*PRESETS, *pages.names()])}"
+        )
+    preset = PRESETS[name]
+    return f"{name}, {preset.source}: printed as {preset.printed}\n\n{plan(preset.config)}"
+
+
+def _folder(folder: Path) -> str:
+    """A run with its batch and the tokens it saw, or a model that somebody gave a name."""
+    from regard.planning import plan
+    from regard.store import CONFIG, load_config
+
+    settings = folder / "run.toml"
+    if not settings.is_file():
+        return f"{folder}\n\n{plan(load_config(folder))}"
+
+    from regard.training import RunConfig
+    from regard.training.metrics import read
+
+    run = RunConfig.from_toml(settings.read_text(encoding="utf-8"))
+    model = load_config(folder) if (folder / CONFIG).is_file() else run.model
+    training = run.training
+    lines = [line for line in read(folder / "metrics.jsonl") if "tokens" in line]
+    step, tokens = (lines[-1]["step"], lines[-1]["tokens"]) if lines else (0, 0)
+    context = model.context_length
+    cost = plan(model)
+    trained = f"{tokens:,} tokens in {step:,} of {training.steps:,} steps"
+    if tokens:
+        trained += f", {tokens / cost.total:.2g} for each parameter, {cost.training_flops * tokens:.2g} FLOPs"
+    return "\n".join(
+        [
+            f"{folder}: {run.recipe or 'a run'} on {', '.join(run.data.source)}",
+            "",
+            f"{'batch':<14}{training.batch_size:,} rows of {context:,} = {training.batch_size * context:,} tokens",
+            f"{'trained on':<14}{trained}",
+            str(cost),
+        ]
+    )

@@ -1,0 +1,105 @@
+"""The page of each mechanism: the docstring of its file, found by its kind. Nothing is imported, so it takes no time.
+
+A family is a folder or a file with a dict `KINDS`; the page of a kind is the docstring of the file that defines it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent
+
+# Family → its folder or file, in the order of a forward pass.
+FAMILIES = {
+    "input": "model/input",
+    "positions": "positions",
+    "attention": "attention",
+    "norm": "layers/norm",
+    "residual": "model/residual",
+    "feed-forward": "model/feedforward",
+    "head": "model/heads",
+    "initialisation": "model/initialisation",
+}
+
+SECTIONS = ("Source", "Cost", "Differs")
+
+
+class Page(NamedTuple):
+    """A mechanism's page. Several kinds share one where they share a file."""
+
+    family: str
+    file: str
+    """Below the package, such as positions/rotary.py."""
+    kinds: tuple[str, ...]
+    text: str
+
+    @property
+    def sentence(self) -> str:
+        """What it is, in one sentence."""
+        return " ".join(self.text.split("\n\n")[0].split())
+
+    @property
+    def formula(self) -> str:
+        """What stands between the sentence and the sections."""
+        return re.split(rf"^(?:{'|'.join(SECTIONS)}) ", self.text.partition("\n\n")[2], flags=re.MULTILINE)[0].strip(
+            "\n"
+        )
+
+    def section(self, name: str) -> str:
+        """The text of one of `SECTIONS`, or nothing."""
+        found = re.search(rf"^{name} +(.*(?:\n +.*)*)", self.text, flags=re.MULTILINE)
+        return " ".join(found[1].split()) if found else ""
+
+
+def pages() -> list[Page]:
+    """All pages, by family."""
+    found = []
+    for family, path in FAMILIES.items():
+        kinds_of: dict[Path, list[str]] = {}
+        for kind, file in _kinds(path).items():
+            kinds_of.setdefault(file, []).append(kind)
+        for file, kinds in kinds_of.items():
+            text = ast.get_docstring(_parse(file)) or ""
+            found.append(Page(family, file.relative_to(ROOT).as_posix(), tuple(kinds), text))
+    return found
+
+
+def page(name: str) -> Page | None:
+    """The page of a kind (`rotary`) or of a file (`norm`)."""
+    every = pages()
+    by_kind = [found for found in every if name in found.kinds]
+    by_file = [found for found in every if Path(found.file).stem == name]
+    return next(iter([*by_kind, *by_file]), None)
+
+
+def names() -> list[str]:
+    """What `page` knows."""
+    return list(dict.fromkeys(name for found in pages() for name in (*found.kinds, Path(found.file).stem)))
+
+
+def _kinds(path: str) -> dict[str, Path]:
+    """kind → the file that defines it, read from the family's `KINDS`."""
+    home = ROOT / path / "__init__.py" if (ROOT / path).is_dir() else ROOT / f"{path}.py"
+    tree = _parse(home)
+    imported = {
+        alias.asname or alias.name: ROOT.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "KINDS":
+            assert isinstance(node.value, ast.Dict)
+            return {
+                ast.literal_eval(key): imported.get(value.id, home) if home.name == "__init__.py" else home
+                for key, value in zip(node.value.keys, node.value.values, strict=True)
+                if key is not None and isinstance(value, ast.Name)
+            }
+    raise LookupError(f"{home} has no KINDS")
+
+
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
