@@ -25,7 +25,6 @@ from regard.training.devices import Place, placed_like, whole, worth_compiling
 from regard.training.schedules import Noam
 
 OPTIMISER, AVERAGE = "optimiser.safetensors", "average.safetensors"
-FOREVER = float("inf")
 
 
 class Learner:
@@ -70,9 +69,12 @@ class Learner:
         loss, objective, count = self._gradients(step)
         rate = self.schedule.rate(step, self.training.steps)
         parameters = list(self.weights.values())
-        norm = whole(nn.utils.clip_grad_norm_(parameters, self.training.clip or FOREVER)).item()
+        total = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = whole(total).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             guard.stop(self.model, step, rate, kept, again=lambda: self._gradients(step, backward=False))
+        if self.training.clip is not None and norm > self.training.clip:
+            nn.utils.clip_grads_with_norm_(parameters, self.training.clip, total)
         self.optimisers.step(rate)
         self.optimisers.zero_grad()
         if self.average:

@@ -116,7 +116,7 @@ def fit(
     resolved = {**place.resolved(), "compile": compiled}
 
     # What is written down.
-    metrics = Metrics(folder, state.step, training.tensorboard, place.first)
+    metrics = Metrics(folder, state.step if found else -1, training.tensorboard, place.first)
     speed = Speed()
 
     def measure() -> None:

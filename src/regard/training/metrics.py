@@ -47,9 +47,9 @@ def cut(path: Path, after: int) -> None:
 
 
 class Metrics:
-    """Appends to the record of a run in `folder`, from the step `after` which training goes on."""
+    """Appends to the record of a run in `folder`, of which lines past the step `after` are cut first (−1: all)."""
 
-    def __init__(self, folder: Path, after: int = 0, tensorboard: bool = False, writes: bool = True) -> None:
+    def __init__(self, folder: Path, after: int = -1, tensorboard: bool = False, writes: bool = True) -> None:
         """`writes` is False on all processes of a run but the first."""
         self._files: dict[str, IO[str]] = {}
         for name in (METRICS, TIMINGS) if writes else ():
