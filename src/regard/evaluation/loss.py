@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 
 from regard.attention import Documents, Mask, Padding
-from regard.data.batches import Batch, EvaluationBatches
+from regard.data.batches import Batch
 from regard.data.store import Part
 from regard.model import Loss
 
@@ -71,11 +71,3 @@ def total_loss(model: torch.nn.Module, batches: Iterable[Batch]) -> tuple[float,
     finally:
         model.train(training)
     return nats, tokens
-
-
-def evaluate_loss(
-    model: torch.nn.Module, part: Part, context_length: int, batch_size: int = 16, separate_documents: bool = True
-) -> Evaluation:
-    """The loss of a model over the whole of a part of a token store."""
-    batches = EvaluationBatches(part, batch_size, context_length, separate_documents)
-    return Evaluation.of(*total_loss(model, batches), part)

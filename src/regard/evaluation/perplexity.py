@@ -96,9 +96,7 @@ def evaluate(
 
     Raises `RegardError` where there is no text, or the model is no decoder.
     """
-    folder = None
-    if not isinstance(model, Model):
-        folder, model = Path(model), load(model)
+    model = model if isinstance(model, Model) else load(model)
     if model.family != "decoder":
         raise RegardError(f"{model.name} is an {model.family}; perplexity is for a decoder.")
     if data is not None:
@@ -106,11 +104,12 @@ def evaluate(
         with tempfile.TemporaryDirectory(prefix="regard-") as place:
             part = prepare(config, model.tokenizer, place).train
             return evaluate_part(model, part, stride, context_length, batch_size, separate_documents)
-    if folder is None or not (folder / "data" / "store.json").is_file():
+    store = (model.folder or Path()) / "data"
+    if model.folder is None or not (store / "store.json").is_file():
         raise RegardError(f"{model.name} holds no text of its own: name one to evaluate on.")
-    validation = TokenStore.open(folder / "data").validation
+    validation = TokenStore.open(store).validation
     if validation is None:
-        raise RegardError(f"{folder} was trained without a validation part: name a text to evaluate on.")
+        raise RegardError(f"{model.name} was trained without a validation part: name a text to evaluate on.")
     return evaluate_part(model, validation, stride, context_length, batch_size, separate_documents)
 
 
