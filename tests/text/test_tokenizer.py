@@ -263,3 +263,6 @@ def test_errors_say_what_to_do(tmp_path: Path, bpe: Tokenizer, prose: str) -> No
             bpe.decode([0, wrong])
     with pytest.raises(RegardError, match=r"half a character \(U\+D800\) at 1"):
         bpe.encode("a\ud800")
+    lost = Tokenizer(tokenizers.Tokenizer(tokenizers.models.Unigram([("a", -1.0)])).to_str())
+    with pytest.raises(RegardError, match="cannot encode this text"):
+        lost.encode("b")

@@ -118,7 +118,11 @@ class HuggingFace:
             utf8(text)
         result: list[Ids] = []
         for group in _groups(texts, 1 << 20):
-            result += [np.array(e.ids, np.uint32) for e in self.hf.encode_batch_fast(group, add_special_tokens=False)]
+            try:
+                encodings = self.hf.encode_batch_fast(group, add_special_tokens=False)
+            except Exception as error:  # such as a vocabulary without a piece for a character, nor for the unknown
+                raise RegardError(f"the tokenizer cannot encode this text: {error}.") from None
+            result += [np.array(encoding.ids, np.uint32) for encoding in encodings]
         return result
 
 

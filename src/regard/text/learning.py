@@ -54,7 +54,7 @@ class Sample(NamedTuple):
 
 def sample(texts: Iterable[str], max_bytes: int, distinct: int) -> Sample:
     """An evenly spread part of the texts of at most `max_bytes`, `distinct` of them in words that differ."""
-    size = max(1, min(BLOCK, max_bytes // 16))
+    size = max(1, min(BLOCK, max_bytes // 256))
     kept: list[bytes] = []
     seen = held = step = 0
     for number, block in enumerate(_blocks(texts, size)):
@@ -224,18 +224,28 @@ def _wordpiece(part: Sample, config: TokenizerConfig, room: int, special: dict[s
 
 
 def _unigram(part: Sample, config: TokenizerConfig, room: int, special: dict[str, str]) -> tokenizers.Tokenizer:
-    """Kudo 2018, arXiv:1804.10959; what has no piece is spelled in bytes, so nothing is ever lost."""
+    """Kudo 2018, arXiv:1804.10959; what has no piece is spelled in bytes, so nothing is ever lost.
+
+    The library sums in the order of a hash table, so the last digits of the scores differ from run to run.
+    """
     lines = pre_tokenizers.Split(tokenizers.Regex(LINES), "isolated")
     split = pre_tokenizers.Sequence([lines, pre_tokenizers.Metaspace(prepend_scheme="never")])
     always = [*map(chr, range(0x21, 0x7F)), "▁"]
     hf = _set(tokenizers.Tokenizer(models.Unigram()), _normalizer(config), split, None)
+    # The trainer insists on a piece for every character, however many; those beyond the room are spelled in bytes.
+    normalize = hf.normalizer.normalize_str if hf.normalizer else str
+    characters = set(always)
+    for text in part.texts():
+        characters.update(normalize(text))
     trainer = trainers.UnigramTrainer(
-        vocab_size=room - 257, initial_alphabet=always, max_piece_length=16, show_progress=False
+        vocab_size=max(room - 257, len(characters) + 1),
+        initial_alphabet=always,
+        max_piece_length=16,
+        show_progress=False,
     )
     hf.train_from_iterator(part.texts(), trainer)
     score = dict(json.loads(hf.to_str())["model"]["vocab"])
     lowest = min(score.values(), default=0.0)
-    # The trainer keeps every character, however many; those beyond the room are spelled in bytes instead.
     others = sorted(score.keys() - set(always), key=lambda name: (-score[name], name))[: room - 257 - len(always)]
     learnt = [(name, score.get(name, lowest - 1)) for name in [*always, *others]]
     # The library wants a piece for the unknown: a bare space, which the text never has at this point. Bytes cost
