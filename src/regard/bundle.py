@@ -64,7 +64,9 @@ class Score:
 class Model:
     """A model and its tokenizer. Made by `load`, or from parts: `Model(transformer, tokenizer)`."""
 
-    def __init__(self, transformer: Transformer, tokenizer: Tokenizer, name: str = "model") -> None:
+    def __init__(
+        self, transformer: Transformer, tokenizer: Tokenizer, name: str = "model", folder: Path | None = None
+    ) -> None:
         """Raises `RegardError` if the tokenizer has ids that the model does not know."""
         size = transformer.config.vocab_size
         if tokenizer.vocab_size > size:
@@ -75,6 +77,8 @@ class Model:
         self.transformer = transformer.eval()
         self.tokenizer = tokenizer
         self.name = name
+        self.folder = folder
+        """Where it was loaded from."""
 
     # — written —
 
@@ -255,5 +259,5 @@ def load(
         tokenizer = load_tokenizer(folder)
     elif not isinstance(tokenizer, Tokenizer):
         tokenizer = Tokenizer.load(tokenizer)
-    model = Model(load_model(folder), tokenizer, folder.resolve().name)
+    model = Model(load_model(folder), tokenizer, folder.resolve().name, folder)
     return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)

@@ -1,0 +1,165 @@
+"""`regard generate`: continue a text, and show how sure the model was."""
+
+from __future__ import annotations
+
+import json as json_
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from regard.generation import Piece
+
+RUNNERS_UP = 3
+
+
+def generate(
+    model: Annotated[str, Parameter(help="The folder of a run or of a model.")],
+    prompt: Annotated[str | None, Parameter(help="The text to continue; - or nothing reads what is piped in.")] = None,
+    /,
+    *,
+    tokens: Annotated[int, Parameter(help="At most so many tokens.")] = 128,
+    temperature: Annotated[float, Parameter(help="Below 1 bolder in the likely; 0 takes the likeliest.")] = 1.0,
+    top_k: Annotated[int | None, Parameter(help="Draw from the k likeliest only.")] = None,
+    top_p: Annotated[float | None, Parameter(help="Draw from the likeliest that together reach p.")] = None,
+    min_p: Annotated[float | None, Parameter(help="Draw from those p times as likely as the likeliest.")] = None,
+    repetition_penalty: Annotated[float, Parameter(help="Above 1: what is there already gets less likely.")] = 1.0,
+    stop: Annotated[
+        list[str] | None, Parameter(help="End before this text appears (may be given again).", consume_multiple=False)
+    ] = None,
+    seed: Annotated[int | None, Parameter(help="The same seed writes the same text.")] = None,
+    samples: Annotated[int, Parameter(help="How many texts; number i is drawn with seed + i.")] = 1,
+    tokenizer: Annotated[str | None, Parameter(help="Another tokenizer than the folder's.")] = None,
+    overflow: Annotated[
+        Literal["window", "refuse"], Parameter(help="Past the context: see the newest tokens only, or refuse.")
+    ] = "window",
+    device: Annotated[str | None, Parameter(help="cpu, cuda …; a GPU if there is one.")] = None,
+    show_probabilities: Annotated[
+        bool, Parameter(help="A line for each token: its probability by the model, and the runners-up.")
+    ] = False,
+    json: Annotated[bool, Parameter(help="One JSON object a text, for programs.")] = False,
+) -> None:
+    """Continue a text.
+
+    The prompt is printed first, then what the model writes, as it comes.
+    """
+    text = _prompt(prompt)
+    from regard.bundle import load
+    from regard.generation import Sampling
+
+    lm = load(model, tokenizer=tokenizer, device=device)
+    length = len(lm.tokenizer.encode(text))
+    if length > lm.context_length and overflow == "window":
+        print(
+            f"regard: the prompt is {length:,} tokens long, and the model sees its last {lm.context_length:,}.",
+            file=sys.stderr,
+        )
+    sampling = Sampling(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        seed=seed,
+    ).seeded()
+    pieces = lm.stream(
+        text,
+        tokens,
+        samples=samples,
+        candidates=RUNNERS_UP + 1 if show_probabilities else 0,
+        stop=stop or (),
+        overflow=overflow,
+        **sampling.to_dict(),
+    )
+    if json:
+        for record in _records(pieces, samples, text, sampling.seed or 0, show_probabilities):
+            print(json_.dumps(record, ensure_ascii=False), flush=True)
+        return
+    show = _show_probabilities if show_probabilities else _show_text
+    for sample, own in enumerate(_one_by_one(pieces, samples)):
+        if samples > 1:
+            print(f"{'' if sample == 0 else chr(10)}— {sample + 1} of {samples}, seed {(sampling.seed or 0) + sample}")
+        show(text, own)
+
+
+def _prompt(given: str | None) -> str:
+    """The prompt, read from standard input where that is asked for or piped; its last line end is dropped."""
+    if given not in (None, "-"):
+        return given or ""
+    if given is None and (sys.stdin is None or sys.stdin.isatty()):
+        return ""
+    return sys.stdin.read().removesuffix("\n")
+
+
+def _one_by_one(pieces: Iterator[Piece], samples: int) -> Iterator[Iterator[Piece]]:
+    """The pieces of each sample after those of the one before, as soon as they can be shown."""
+    waiting: list[list[Piece]] = [[] for _ in range(samples)]
+
+    def of(sample: int) -> Iterator[Piece]:
+        done = False
+        while not done:
+            while waiting[sample]:
+                piece = waiting[sample].pop(0)
+                done = piece.finished is not None
+                yield piece
+            piece_ = None if done else next(pieces, None)
+            if piece_ is None:
+                return
+            waiting[piece_.sample].append(piece_)
+
+    yield from (of(sample) for sample in range(samples))
+
+
+def _show_text(prompt: str, pieces: Iterable[Piece]) -> None:
+    print(_plain(prompt), end="", flush=True)
+    for piece in pieces:
+        print(_plain(piece.text), end="", flush=True)
+    print()
+
+
+def _show_probabilities(prompt: str, pieces: Iterable[Piece]) -> None:
+    from rich.cells import cell_len
+
+    def padded(text: str, width: int) -> str:
+        return text + " " * (width - cell_len(text))
+
+    print(_plain(prompt))
+    print(f"{padded('token', 18)} {'p':>6}   runners-up (p is the model's own: temperature 1, nothing filtered)")
+    for piece in pieces:
+        others = [other for other in piece.candidates if other.id != piece.id][:RUNNERS_UP]
+        shown = "  ".join(padded(f"{other.token!r} {other.probability:.1%}", 18) for other in others)
+        print(f"{padded(repr(piece.token), 18)} {piece.probability:6.1%}   {shown}".rstrip(), flush=True)
+
+
+def _records(
+    pieces: Iterator[Piece], samples: int, prompt: str, seed: int, probabilities: bool
+) -> Iterator[dict[str, Any]]:
+    for sample, own in enumerate(_one_by_one(pieces, samples)):
+        every = list(own)
+        record: dict[str, Any] = {
+            "prompt": prompt,
+            "text": "".join(piece.text for piece in every),
+            "seed": seed + sample,
+            "finished": every[-1].finished if every else "limit",
+            "tokens": len(every),
+            "log_probability": sum(piece.log_probability for piece in every),
+        }
+        if probabilities:
+            record["pieces"] = [_piece(piece) for piece in every]
+        yield record
+
+
+def _piece(piece: Piece) -> dict[str, Any]:
+    kept = ("token", "id", "probability", "log_probability", "sampling_probability")
+    return {name: getattr(piece, name) for name in kept} | {
+        "candidates": [candidate._asdict() for candidate in piece.candidates]
+    }
+
+
+def _plain(text: str) -> str:
+    """Text as it is for a file or a pipe; on a terminal without what could steer it."""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else "·" for c in text)

@@ -1,0 +1,67 @@
+"""`regard train`: text to a model, in one command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+
+def train(
+    *what: Annotated[
+        str,
+        Parameter(
+            name="RECIPE|run.toml key=value",
+            help="A recipe (gpt, gpt-char), a preset (gpt2 …) or a TOML file; then settings, such as "
+            "model.decoder.n_layers=4. Without one: gpt, or what the folder of --out holds.",
+        ),
+    ],
+    data: Annotated[
+        list[str] | None,
+        Parameter(
+            help="Files, folders, - (standard input), hf:OWNER/NAME or builtin:python-docs (the default).",
+            allow_leading_hyphen=True,
+        ),
+    ] = None,
+    out: Annotated[str | None, Parameter(help="The run's folder. Default: runs/ and the recipe's name.")] = None,
+    steps: Annotated[int | None, Parameter(help="Updates to make.")] = None,
+    seed: Annotated[int | None, Parameter(help="What all random draws depend on.")] = None,
+    size: Annotated[
+        Literal["tiny", "small", "base"] | None, Parameter(help="From which a recipe derives the rest.")
+    ] = None,
+    checkpoint_every: Annotated[int | None, Parameter(help="Steps between checkpoints.")] = None,
+    tokenizer: Annotated[
+        str | None, Parameter(help="A tokenizer.json or .tiktoken to use instead of learning one.")
+    ] = None,
+    fresh: Annotated[bool, Parameter(help="Start anew, even if the folder holds a checkpoint.")] = False,
+    quiet: Annotated[bool, Parameter(help="Show no progress.")] = False,
+) -> int:
+    """Train a language model on text.
+
+    The same command goes on where it was stopped. `regard show RUN` tells what was trained.
+    """
+    from regard import training
+
+    recipe = what[0] if what and "=" not in what[0] else None
+    overrides = list(what[1:] if recipe else what)
+    if checkpoint_every is not None:
+        overrides.append(f"training.checkpoint_every={checkpoint_every}")
+    run = training.train(
+        recipe,
+        data,
+        out,
+        steps=steps,
+        size=size,
+        seed=seed,
+        tokenizer=tokenizer,
+        overrides=overrides,
+        resume=not fresh,
+        quiet=quiet,
+    )
+    print(run)
+    if run.ended == "interrupted":
+        return 130
+    if not quiet:
+        print(f"Next: regard generate {run.folder} --show-probabilities", file=sys.stderr)
+    return 0
