@@ -63,6 +63,8 @@ def test_pieces_equal_the_whole_and_the_library(prose: str, monkeypatch: pytest.
             whole = tokenizer._hf.encode(text, add_special_tokens=False).ids
             assert tokenizer.encode(text) == whole, tokenizer
             assert [token.id for token in tokenizer.tokens(text)] == whole
+            parts = list(tokenizer.segments(pieces(text, draw)))
+            assert [token for part in parts for token in tokenizer.encode(part)] == whole
             chunks = list(tokenizer.encode_chunks(pieces(text, draw)))
             assert len(chunks) > 5
             assert np.concatenate(chunks).tolist() == whole
@@ -79,6 +81,8 @@ def test_a_word_without_end_is_cut_where_it_stands_not_where_pieces_end(
         assert bpe.decode(whole) == text
         for _ in range(20):
             assert np.concatenate(list(bpe.encode_chunks(pieces(text, draw)))).tolist() == whole
+            parts = list(bpe.segments(pieces(text, draw)))
+            assert [token for part in parts for token in bpe.encode(part)] == whole
 
 
 def test_segments_hold_the_text_and_stay_small() -> None:

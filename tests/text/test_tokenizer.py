@@ -211,6 +211,9 @@ def test_a_rank_file_of_ones_own_needs_a_pattern(tmp_path: Path, bpe: Tokenizer)
     file.write_text("\n".join(lines[1:]))
     with pytest.raises(RegardError, match="is damaged"):
         Tokenizer.load(file, pattern="gpt2")
+    file.write_text("\n".join([*lines, f"{base64.b64encode(b'a' * 10**6).decode()} 9999"]))
+    with pytest.raises(RegardError, match="1000000 bytes"):
+        Tokenizer.load(file, pattern="gpt2")
     file.write_text("what is this")
     with pytest.raises(RegardError, match="line 1"):
         Tokenizer.load(file)

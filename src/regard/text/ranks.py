@@ -30,6 +30,9 @@ PATTERNS = {
 }
 
 
+LONGEST = 1024  # bytes of a token; finding its merges takes the square of it
+
+
 class Published(NamedTuple):
     pattern: str
     ranks: int
@@ -94,6 +97,8 @@ def to_json(ranks: dict[bytes, int], pattern: str, special: dict[str, int]) -> s
     """A `tokenizer.json` with the same ids. Raises `RegardError` if ranks repeat or a byte has none."""
     if len(set(ranks.values())) != len(ranks) or any(bytes([byte]) not in ranks for byte in range(256)):
         raise RegardError("the rank file is damaged: each of the 256 bytes needs a rank, and no rank may come twice.")
+    if max(map(len, ranks)) > LONGEST:
+        raise RegardError(f"the rank file has a token of {max(map(len, ranks))} bytes; at most {LONGEST} are allowed.")
     letters = {byte: char for char, byte in byte_alphabet().items()}
     spelled = {token: "".join(map(letters.__getitem__, token)) for token in ranks}
     in_order = sorted(ranks, key=ranks.__getitem__)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from regard.text.segments import segments
 ROLES = ("pad", "begin", "end", "unknown", "mask", "separator", "class")
 
 FILE = "tokenizer.json"
-MOST_BYTES = 128 << 20  # of a tokenizer file; the largest published ones have 35 MB
+MOST_BYTES = 64 << 20  # of a tokenizer file; the largest published ones have 35 MB
 MOST_IDS = 1 << 22
 SLOWLY = 1 << 18  # characters encoded before the faster engine is checked
 
@@ -80,6 +81,7 @@ class Tokenizer:
         self._faster: fast.Engine | None = None
         self._faster_tried: bool | None = None
         self._slowly = 0
+        self._lock = threading.Lock()
         self.learnt_from = learnt_from
         """The bytes that came by and those used, right after training; else None."""
         self.kind = fast.kind_of(self._spec)
@@ -277,7 +279,7 @@ class Tokenizer:
         if allow_special:
             fast.utf8(text)
             return before + self._hf_with_special.encode(text, add_special_tokens=False).ids + after
-        parts = self._choose(len(text))(list(segments((text,), self._boundary)))
+        parts = self._choose(len(text))(list(self.segments((text,))))
         return before + [token for part in parts for token in part.tolist()] + after
 
     def encode_batch(self, texts: Iterable[str], *, begin: bool = False, end: bool = False) -> list[fast.Ids]:
@@ -286,37 +288,40 @@ class Tokenizer:
         parts: list[str] = []
         counts: list[int] = []
         for text in texts:
-            own = list(segments((text,), self._boundary))
+            own = list(self.segments((text,)))
             parts += own
             counts.append(len(own))
         done = iter(self._choose(sum(map(len, parts)))(parts))
         return [np.concatenate([before, *(next(done) for _ in range(count)), after]) for count in counts]
 
+    def segments(self, pieces: Iterable[str]) -> Iterator[str]:
+        """One document, given in consecutive pieces, cut so that the ids of the segments join to those of the whole.
+
+        A segment has 65 thousand characters or a little more, a million at most, where `bounded`; else it is the whole.
+        """
+        return segments(pieces, self._boundary)
+
     def encode_chunks(self, pieces: Iterable[str]) -> Iterator[fast.Ids]:
         """The ids of one document that arrives in consecutive pieces, as arrays of uint32 that join to `encode`.
 
-        Memory is bounded by a few megabytes, whatever the document, where `bounded` says so.
+        It holds one segment at a time.
         """
-        for part in segments(pieces, self._boundary):
+        for part in self.segments(pieces):
             yield self._choose(len(part))([part])[0]
-
-    def segments(self, pieces: Iterable[str]) -> Iterator[str]:
-        """One document that arrives in consecutive pieces, cut where this changes no id."""
-        return segments(pieces, self._boundary)
 
     @property
     def bounded(self) -> bool:
-        """Whether `encode_chunks` may cut a document: not for a loaded tokenizer whose splitting is not known here."""
+        """Whether a document may be cut: not for a loaded tokenizer whose way of splitting is not known here."""
         return self._boundary is not None
 
     def _choose(self, size: int) -> fast.Engine:
         """The engine for so many characters: checking the fast one is repaid only after some text."""
         if self._faster_tried is None and isinstance(self._engine, fast.HuggingFace):
-            self._slowly += size
-            if self._slowly < SLOWLY:
-                return self._engine
-            self._faster = fast.faster(self._hf, self._spec)
-            self._faster_tried = self._faster is not None
+            with self._lock:
+                self._slowly += size
+                if self._faster_tried is None and self._slowly >= SLOWLY:
+                    self._faster = fast.faster(self._hf, self._spec)
+                    self._faster_tried = self._faster is not None
         return self._faster or self._engine
 
     @cached_property
@@ -332,7 +337,7 @@ class Tokenizer:
             self._engine([text])  # an unknown character is an error here too
         found: list[Token] = []
         offset = 0
-        for part in segments((text,), self._boundary):
+        for part in self.segments((text,)):
             encoding = self._hf.encode(part, add_special_tokens=False)
             for token, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
                 data = self.token_bytes(token)
