@@ -80,7 +80,7 @@ class Plan:
         return "\n".join([*_settings(self.config), "", *self._parameters(), "", *self._costs()])
 
     def _parameters(self) -> list[str]:
-        lines = [f"{'parameters':<14}{self.total:>18,}"]
+        lines = [f"{'parameters':<16}{self.total:>16,}"]
         for part, count in self.parameters.items():
             note = ""
             if part == "feed-forward":
@@ -89,7 +89,7 @@ class Plan:
                 note = f"{shares.pop()} of a layer" if len(shares) == 1 else ", ".join(named)
             elif part == "head" and isinstance(self.config.head, LanguageHead) and self.config.head.tied:
                 note = "tied to the embedding"
-            lines.append(f"  {part:<12}{count:>18,}{count / self.total:>8.1%}  {note}".rstrip())
+            lines.append(f"  {part:<14}{count:>16,}{count / self.total:>8.1%}  {note}".rstrip())
         return lines
 
     def _costs(self) -> list[str]:
@@ -240,7 +240,7 @@ def _kinds(part: object) -> str:
 
 
 def _line(name: str, value: str) -> str:
-    return f"{name:<14}{value}"
+    return f"{name:<16}{value}"
 
 
 def _count(number: float) -> str:

@@ -1,19 +1,24 @@
-"""regard show: a model's key variables and what it costs, or the page of a mechanism."""
+"""`regard show`: a model's key variables and what it costs, or the page of a mechanism."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from regard.settings import RegardError, nearest
 
 
-def show(name: str | None = None) -> None:
-    """Show a model or a mechanism.
+def show(
+    name: Annotated[
+        str | None, Parameter(help="A preset (gpt2), a run's or a model's folder, or a mechanism (rotary).")
+    ] = None,
+    /,
+) -> None:
+    """Show a model's key variables and what it costs, or how a mechanism works.
 
-    Parameters
-    ----------
-    name
-        A preset (gpt2), a run's or model's folder (runs/docs), or a mechanism (rotary). Without it: what there is.
+    Without a name: what there is.
     """
     from regard import pages
 
@@ -79,8 +84,8 @@ def _folder(folder: Path) -> str:
         [
             f"{folder}: {run.recipe or 'a run'} on {', '.join(run.data.source)}",
             "",
-            f"{'batch':<14}{training.batch_size:,} rows of {context:,} = {training.batch_size * context:,} tokens",
-            f"{'trained on':<14}{trained}",
+            f"{'batch':<16}{training.batch_size:,} rows of {context:,} = {training.batch_size * context:,} tokens",
+            f"{'trained on':<16}{trained}",
             str(cost),
         ]
     )
