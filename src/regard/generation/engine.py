@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from regard.attention import Cache, Padding
 from regard.generation.sampling import Sampling, Uniforms, draw, penalise
@@ -104,7 +105,7 @@ class Generation:
         # A row fed n tokens writes n + 1, so the last token never needs a place in the cache.
         self._longest = max(map(len, prompts))
         self._most = self._longest + max(limit, 1) - 1
-        self._text = torch.zeros(len(prompts), self._most + 1, dtype=torch.long, device=device)
+        self._text = torch.zeros(len(prompts), self._longest, dtype=torch.long, device=device)
         for row, prompt in enumerate(prompts):
             self._text[row, : len(prompt)] = torch.tensor(prompt)
         self._cache: Cache | None = None
@@ -205,6 +206,8 @@ class Generation:
     def _append(self, chosen: Int[Tensor, "b"]) -> None:
         self._newest = chosen[:, None]
         if self._most > self.context:  # only windows read it again
+            if self._longest == self._text.shape[1]:
+                self._text = F.pad(self._text, (0, self._longest))
             self._text.scatter_(1, self._lengths[:, None], self._newest)
         if self._seen is not None:
             self._seen.scatter_(1, self._newest, True)
