@@ -196,7 +196,7 @@ def check_identity(found: Checkpoint, identity: dict[str, str], folder: Path) ->
         if before != now:
             raise RegardError(
                 f"{folder} was begun with another {what}, so it cannot go on with this one; train into another folder, "
-                "or give the same settings, or start afresh (resume=False, --no-resume)."
+                "or give the same settings, or start afresh (resume=False, --fresh)."
             )
 
 
