@@ -176,6 +176,12 @@ def test_characters_are_numbered_as_sorted() -> None:
         tokenizer.encode("hex")
     with pytest.raises(RegardError, match="U\\+0078"):
         tokenizer.tokens("hex")
+    ending = Tokenizer.train(["hello", "world"], "characters")
+    assert ending.encode("held<|end|>", allow_special=True) == [2, 1, 3, 0, ending.end]
+    with pytest.raises(RegardError, match="U\\+003C"):
+        ending.tokens("held<|end|>")
+    with pytest.raises(RegardError, match="U\\+0078"):
+        ending.encode("hex<|end|>", allow_special=True)
     rare = Tokenizer.train(["aaabbc"], "characters", 3, ["unknown"])
     assert rare.decode(rare.encode("abc")) == "ab\N{REPLACEMENT CHARACTER}"
 

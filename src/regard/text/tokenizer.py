@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,29 +16,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import tokenizers
 
-from regard.settings import RegardError, Settings, SettingsError, nearest
-from regard.text import fast, ranks
+from regard.settings import RegardError, Settings, SettingsError
+from regard.text import fast, files, ranks
 from regard.text.decoding import ByteTable, StreamDecoder
 from regard.text.learning import Learnt, learn
 from regard.text.segments import segments
 
-ROLES = ("pad", "begin", "end", "unknown", "mask", "separator", "class")
-
-FILE = "tokenizer.json"
-MOST_BYTES = 64 << 20  # of a tokenizer file; the largest published ones have 35 MB
-MOST_IDS = 1 << 22
 SLOWLY = 1 << 18  # characters encoded before the faster engine is checked
-
-# How Hugging Face's tokenizer_config.json declares roles.
-_DECLARED = {
-    "pad_token": "pad",
-    "bos_token": "begin",
-    "eos_token": "end",
-    "unk_token": "unknown",
-    "mask_token": "mask",
-    "sep_token": "separator",
-    "cls_token": "class",
-}
 
 Special = Iterable[str] | Mapping[str, str]
 
@@ -74,8 +59,8 @@ class Tokenizer:
 
     def __init__(self, spec: str, special: Mapping[str, str] | None = None, learnt_from: Learnt | None = None) -> None:
         """From the text of a `tokenizer.json`; `special` gives roles their token, else the file's own say counts."""
-        own = _read(spec)
-        self._hf = _parse(spec)
+        own = files.read(spec)
+        self._hf = files.parse(spec)
         self._hf.encode_special_tokens = True
         self._spec: dict[str, Any] = json.loads(self._hf.to_str())
         self._faster: fast.Engine | None = None
@@ -85,18 +70,17 @@ class Tokenizer:
         self.learnt_from = learnt_from
         """The bytes that came by and those used, right after training; else None."""
         self.kind = fast.kind_of(self._spec)
-        self.vocab_size = _size(self._spec)
+        self.vocab_size = files.size(self._spec)
         """Ids are below this number."""
         self.special: dict[str, int] = {}
         """The id of each role that this tokenizer has."""
         self._boundary = fast.boundary_of(self._spec)
-        self._take_roles(_own_roles(own) if special is None else special)
+        self._take_roles(files.own_roles(own) if special is None else special)
 
     def _take_roles(self, roles: Mapping[str, str]) -> None:
-        roles = {**_unknown_of_model(self._spec["model"]), **roles}
+        roles = {**files.unknown_of_model(self._spec["model"]), **roles}
         for role, content in roles.items():
-            if role not in ROLES:
-                raise SettingsError(f"no special token has the role {role!r}{nearest(role, ROLES)}")
+            files.check_role(role)
             token = self._hf.token_to_id(content)
             if token is None:
                 raise RegardError(
@@ -134,8 +118,7 @@ class Tokenizer:
         if config.kind == "wordpiece":
             roles.setdefault("unknown", "<|unknown|>")
         for role, text in roles.items():
-            if role not in ROLES:
-                raise SettingsError(f"no special token has the role {role!r}{nearest(role, ROLES)}")
+            files.check_role(role)
             if not text:
                 raise SettingsError(
                     f"the special token of the role {role!r} is empty: give it a text such as '<|{role}|>'."
@@ -157,26 +140,26 @@ class Tokenizer:
             if str(path) in ranks.ENCODINGS:
                 return cls._of_ranks(ranks.fetch(str(path)), str(path), special, pattern)
             raise RegardError(
-                f"there is no tokenizer {str(path)!r}: give a {FILE}, a folder that has one, a .tiktoken file, "
+                f"there is no tokenizer {str(path)!r}: give a {files.FILE}, a folder that has one, a .tiktoken file, "
                 f"or one of {', '.join(ranks.ENCODINGS)}."
             )
         if place.is_dir():
-            place = place / FILE
+            place = place / files.FILE
             if not place.is_file():
-                raise RegardError(f"the folder {str(path)!r} has no {FILE}.")
-        if place.stat().st_size > MOST_BYTES:
+                raise RegardError(f"the folder {str(path)!r} has no {files.FILE}.")
+        if place.stat().st_size > files.MOST_BYTES:
             raise RegardError(
-                f"{place} has {place.stat().st_size:,} bytes, more than the {MOST_BYTES:,} a tokenizer may have."
+                f"{place} has {place.stat().st_size:,} bytes, more than the {files.MOST_BYTES:,} a tokenizer may have."
             )
         if place.suffix == ".tiktoken":
             return cls._of_ranks(ranks.read_ranks(place), place.stem, special, pattern)
         try:
             tokenizer = cls(place.read_text(encoding="utf-8"), special)
             if special is None and not tokenizer.special.keys() - {"unknown"}:
-                tokenizer._take_roles(_declared_roles(place.parent))
+                tokenizer._take_roles(files.declared_roles(place.parent))
             return tokenizer
         except UnicodeDecodeError:
-            raise RegardError(f"{place} is no {FILE}: it is not text in UTF-8.") from None
+            raise RegardError(f"{place} is no {files.FILE}: it is not text in UTF-8.") from None
         except RegardError as error:
             raise type(error)(f"{place}: {error}") from None
 
@@ -194,7 +177,7 @@ class Tokenizer:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one `tokenizer.json` (into a folder, or as the file named); returns its path."""
         place = Path(path)
-        place = place if place.suffix == ".json" else place / FILE
+        place = place if place.suffix == ".json" else place / files.FILE
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, suffix=".part", delete=False) as file:
             try:
@@ -277,7 +260,7 @@ class Tokenizer:
         """
         before, after = self._around(begin, end)
         if allow_special:
-            fast.utf8(text)
+            self._check(text, (token["content"] for token in self._spec["added_tokens"]))
             return before + self._hf_with_special.encode(text, add_special_tokens=False).ids + after
         parts = self._choose(len(text))(list(self.segments((text,))))
         return before + [token for part in parts for token in part.tolist()] + after
@@ -324,17 +307,22 @@ class Tokenizer:
                     self._faster_tried = self._faster is not None
         return self._faster or self._engine
 
+    def _check(self, text: str, special: Iterable[str] = ()) -> None:
+        """Raise `RegardError` for text that the library would shorten without a word."""
+        fast.utf8(text)
+        if isinstance(self._engine, fast.Characters):
+            known = "|".join(map(re.escape, special))
+            self._engine(re.split(known, text) if known else [text])
+
     @cached_property
     def _hf_with_special(self) -> tokenizers.Tokenizer:
-        hf = _parse(json.dumps(self._spec))
+        hf = files.parse(json.dumps(self._spec))
         hf.encode_special_tokens = False
         return hf
 
     def tokens(self, text: str) -> list[Token]:
         """The tokens of a text with their bytes and the characters they cover."""
-        fast.utf8(text)
-        if isinstance(self._engine, fast.Characters):
-            self._engine([text])  # an unknown character is an error here too
+        self._check(text)
         found: list[Token] = []
         offset = 0
         for part in self.segments((text,)):
@@ -373,68 +361,3 @@ def _unpickle(spec: str, faster: bool | None, learnt: Learnt | None) -> Tokenize
     if faster:
         tokenizer._faster = fast.faster(tokenizer._hf, tokenizer._spec, trusted=True)
     return tokenizer
-
-
-def _parse(spec: str) -> tokenizers.Tokenizer:
-    try:
-        hf = tokenizers.Tokenizer.from_str(spec)
-    except BaseException as error:  # a panic of the Rust library is no Exception
-        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
-            raise
-        raise RegardError(
-            f"this is no tokenizer.json that `tokenizers` can read: {str(error).splitlines()[0][:200]}."
-        ) from None
-    hf.no_padding()
-    hf.no_truncation()
-    return hf
-
-
-def _read(spec: str) -> dict[str, Any]:
-    """The file as plain values, its ids checked: the library would count up to the highest, however high."""
-    try:
-        plain = json.loads(spec)
-        highest = _size(plain) - 1
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise RegardError(
-            f"this is no {FILE}: it is not JSON with a model, its vocabulary and the added tokens."
-        ) from None
-    if highest >= MOST_IDS:
-        raise RegardError(f"the tokenizer has the id {highest:,}; ids must be below {MOST_IDS:,}.")
-    return plain
-
-
-def _size(spec: dict[str, Any]) -> int:
-    vocab = spec["model"]["vocab"]
-    model = range(len(vocab)) if isinstance(vocab, list) else vocab.values()
-    added = (token["id"] for token in spec.get("added_tokens") or ())
-    return 1 + max(max(map(int, model), default=-1), max(map(int, added), default=-1))
-
-
-def _own_roles(spec: dict[str, Any]) -> dict[str, str]:
-    """The roles that a `tokenizer.json` of ours declares with its added tokens."""
-    with_roles = (token for token in spec.get("added_tokens") or () if isinstance(token.get("roles"), list))
-    return {str(role): token["content"] for token in with_roles for role in token["roles"]}
-
-
-def _unknown_of_model(model: dict[str, Any]) -> dict[str, str]:
-    """The token that the model itself names for what it does not know."""
-    if model["type"] == "Unigram":
-        lost = None if model["unk_id"] is None or model["byte_fallback"] else model["vocab"][model["unk_id"]][0]
-    else:
-        lost = model.get("unk_token")
-    vocab = model["vocab"]
-    return {"unknown": lost} if lost and (isinstance(vocab, list) or lost in vocab) else {}
-
-
-def _declared_roles(folder: Path) -> dict[str, str]:
-    """The roles that Hugging Face's tokenizer_config.json beside the file declares."""
-    place = folder / "tokenizer_config.json"
-    if not place.is_file() or place.stat().st_size > MOST_BYTES:
-        return {}
-    try:
-        declared = json.loads(place.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise RegardError(f"{place} is not JSON.") from None
-    found = {role: declared.get(key) for key, role in _DECLARED.items()} if isinstance(declared, dict) else {}
-    texts = {role: value.get("content") if isinstance(value, dict) else value for role, value in found.items()}
-    return {role: text for role, text in texts.items() if isinstance(text, str)}
