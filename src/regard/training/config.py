@@ -110,7 +110,9 @@ def differences(before: RunConfig, now: RunConfig) -> list[tuple[str, Any, Any]]
 
 
 def _differences(path: str, before: Any, now: Any) -> list[tuple[str, Any, Any]]:
-    if isinstance(before, dict) and isinstance(now, dict) and before.get("kind") == now.get("kind"):
+    if isinstance(before, dict) and isinstance(now, dict):
+        if before.get("kind") != now.get("kind"):
+            return [(f"{path}.kind", before.get("kind"), now.get("kind"))]
         return [
             difference
             for key in dict.fromkeys((*before, *now))

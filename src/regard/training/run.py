@@ -65,15 +65,16 @@ def train(
     """
     folder = Path(out) if out is not None else Path("runs") / _name(what)
     checkpoint.prepare(folder)
-    before = _stored(folder) if resume else None
+    going_on = resume and checkpoint.newest_step(folder / "checkpoints") is not None
+    before = _stored(folder) if going_on or what is None else None
     config = _settle(what, before, data, steps, size, seed, tokenizer, overrides)
-    if before is not None:
+    if going_on and before is not None:
         _refuse_changes(before, config, folder)
     rank, world = devices.join(config.training.device)
     try:
         say = _silent if quiet or rank else _sayer()
         if rank == 0:
-            config = _prepare(config, folder, tokenizer, before is not None, say)
+            config = _prepare(config, folder, tokenizer, going_on, say)
         devices.wait()
         config = _stored(folder) or config
         learnt = Tokenizer.load(folder / TOKENIZER)
@@ -204,7 +205,7 @@ def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise SettingsError(
             f"{folder} was begun with {name} = {_short(old)}, and now it is {_short(new)}{more}: keep the old value "
-            "to go on, train into another folder, or start afresh (resume=False, --no-resume)."
+            "to go on, train into another folder, or start afresh (resume=False, --fresh)."
         )
 
 
