@@ -36,7 +36,7 @@ test: $(STAMP)
 	$(PYTEST) $(ARGS)
 
 docs: $(STAMP)
-	$(BIN)/python docs/make_mechanisms.py
+	$(BIN)/python docs/make_pages.py
 
 benchmarks: $(STAMP)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
