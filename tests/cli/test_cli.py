@@ -82,7 +82,13 @@ def test_what_is_wrong_is_one_line_with_the_nearest_right_one(run, tokens, tmp_p
 
 
 def test_wrong_sampling_is_one_line(run, folder):
-    for option, value in (("--temperature", "-1"), ("--top-p", "2"), ("--samples", "0"), ("--stop", "")):
+    for option, value in (
+        ("--temperature", "-1"),
+        ("--top-p", "2"),
+        ("--samples", "0"),
+        ("--tokens", "-1"),
+        ("--stop", ""),
+    ):
         code, _, err = run("generate", folder, "a", option, value)
         assert (code, err.count("\n")) == (2, 1), err
 

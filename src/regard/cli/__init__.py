@@ -56,6 +56,7 @@ def app() -> App:
     commands = App(
         name="regard",
         help="Build, train, run and see every Transformer.",
+        help_format="plaintext",
         version=__version__,
         default_parameter=Parameter(negative=()),
         result_action="return_value",

@@ -83,8 +83,11 @@ class Generation:
     ) -> None:
         if model.config.family != "decoder":
             raise RegardError(f"only a decoder continues a text, and this model is an {model.config.family}.")
-        if not prompts or samples < 1:
-            raise RegardError("nothing to write: give at least one prompt and one sample.")
+        if not prompts or samples < 1 or limit < 0:
+            raise RegardError(
+                f"{len(prompts)} prompts, {samples} samples of {limit} tokens cannot be written: give at least one "
+                "prompt, one sample, and no negative number of tokens."
+            )
         if overflow not in get_args(Overflow):
             raise RegardError(f"overflow is 'window' or 'refuse', got {overflow!r}.")
         self.model = model
