@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from regard.cli import VERBS, main
 from regard.pages import FAMILIES, SECTIONS, Page, pages
@@ -55,10 +56,10 @@ def commands() -> str:
 
 def everything() -> dict[Path, str]:
     """Path below docs/ → the text that belongs there."""
-    os.environ |= {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     found = pages()
     made = {Path("mechanisms") / file_of(page): mechanism(page) for page in found}
-    return {**made, Path("mechanisms/README.md"): index(found), Path("commands.md"): commands()}
+    with patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}):
+        return {**made, Path("mechanisms/README.md"): index(found), Path("commands.md"): commands()}
 
 
 def write() -> None:

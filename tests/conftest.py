@@ -17,8 +17,7 @@ from tests.shapes import check_shapes
 ALLOWED_SKIPS = Path(__file__).parent / "allowed_skips.txt"
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-if os.environ.get("CHECK"):
-    check_shapes()
+check_shapes()
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,8 @@ print(run)
 lm = rg.load(folder)
 assert run.before is not None
 assert run.after is not None
-print(f"knowing nothing {math.log(lm.tokenizer.vocab_size):.2f}, before {run.before.loss:.2f}, now {run.after.loss:.2f}")
+nothing = math.log(lm.tokenizer.vocab_size)
+print(f"knowing nothing {nothing:.2f}, before {run.before.loss:.2f}, now {run.after.loss:.2f}")
 
 # What it costs, counted from the settings alone.
 cost = plan(lm.config)
