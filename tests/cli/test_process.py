@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from regard.bundle import load
+from regard.evaluation import evaluate
 from regard.store import save_model
 from tests.generation.models import byte_tokenizer, decoder
 
@@ -53,3 +55,12 @@ def test_ctrl_c_ends_without_a_traceback(folder):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.decode().strip() == "regard: stopped."
+
+
+def test_a_text_is_evaluated_from_a_pipe_as_from_a_file(folder, tmp_path):
+    text = "天地玄黄，宇宙洪荒。" * 9
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    line = [*REGARD, "evaluate", folder, "--data"]
+    piped = subprocess.run([*line, "-"], input=text, capture_output=True, encoding="utf-8")
+    assert piped.returncode == 0, piped.stderr
+    assert piped.stdout == str(evaluate(load(folder), tmp_path / "text.txt")) + "\n"

@@ -2,7 +2,8 @@
 
 Prompts of unequal length are read at once, padded on the right; from then on each row is given one token a step. The
 samples of a prompt share its reading. A row that is done leaves the batch. What a row writes depends on nothing but its
-prompt, its seed and the settings: a batch gives the same tokens as each prompt alone.
+prompt, its seed and the settings: a batch gives the same tokens as each prompt alone. (In bfloat16 a product of other
+sizes may round otherwise, and then a token can differ, as it can in any library.)
 
 Past the context there is no exact cache: every kept key has looked at tokens that are gone. `overflow="window"` shows
 the model the newest `context_length` tokens anew at each step, at the price of a whole window a step.
