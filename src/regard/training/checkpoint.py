@@ -129,7 +129,7 @@ def prepare(folder: Path) -> None:
     """Makes the folder and proves that it can be written. Raises `RegardError` before any work is done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f"{PARTIAL}probe"
+        probe = folder / f"{PARTIAL}probe-{os.getpid()}"
         probe.write_bytes(b"\0")
         probe.unlink()
     except OSError as error:

@@ -105,7 +105,7 @@ class Learner:
         wanted = kept
         if wanted is None:
             wanted = self.training.compile == "on"
-            if self.training.compile == "auto" and steps > 1:
+            if self.training.compile == "auto" and steps >= 200:
                 self._gradients(1)  # the first pass fills caches
                 begun = time.perf_counter()
                 self._gradients(1)

@@ -98,8 +98,10 @@ def fit(
     checkpoints = folder / "checkpoints"
 
     # Where it stands.
-    if not resume:
+    rank, _ = devices.join(training.device)
+    if not resume and rank == 0:
         shutil.rmtree(checkpoints, ignore_errors=True)
+    devices.wait()
     checkpoint.prepare(checkpoints)
     found = checkpoint.load_newest(checkpoints, show.say)
     identity = {"model": _fingerprint(model.config.to_dict()), **(identity or {})}

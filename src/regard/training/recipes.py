@@ -40,6 +40,10 @@ SIZES: dict[str, Size] = {
 }
 
 
+EVALUATED = 32_768
+"""Tokens of the validation part that an evaluation sees: a second's work for a tiny model."""
+
+
 def _gpt(size: Size, steps: int) -> RunConfig:
     return RunConfig(
         tokenizer=TokenizerConfig(kind="bpe", vocab_size=size.pieces),
@@ -84,6 +88,7 @@ def _training(size: Size, steps: int) -> TrainingConfig:
         optimiser=Muon(),
         schedule=WSD(learning_rate=size.learning_rate, warmup=min(100, steps // 10), decay=0.4, shape="linear"),
         evaluate_every=every,
+        evaluate_windows=max(16, EVALUATED // size.context_length),
         checkpoint_every=every,
     )
 
