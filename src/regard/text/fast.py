@@ -226,6 +226,9 @@ def faster(hf: tokenizers.Tokenizer, spec: dict[str, Any], trusted: bool = False
     if len(made) + 256 != len(vocab) and not model.get("ignore_merges"):
         return None
     ranks = {bytes(map(alphabet.__getitem__, name)): token for name, token in vocab.items()}
+    # Only the tail looks ahead, which tiktoken's expressions do slowly; a group keeps the rest of them apart from it.
+    tail = r"|\s+(?!\S)|\s+"
+    pattern = f"(?:{pattern.removesuffix(tail)}){tail}"
     encoding = tiktoken.Encoding("regard", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
     fast = Tiktoken(encoding, normalizer(hf))
     return fast if trusted or (_all_reachable(spec, pairs) and _agree(fast, HuggingFace(hf), ranks)) else None
