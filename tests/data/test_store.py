@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from regard.data import formats, store
 from regard.data.sources import documents
-from regard.data.store import DataConfig, TokenStore, keep_standard_input, kept_apart, prepare
+from regard.data.split import DataConfig, kept_apart
+from regard.data.store import TokenStore, keep_standard_input, prepare
 from regard.settings import RegardError, SettingsError
 from regard.text import Tokenizer
 from tests.data.stub import Bytes

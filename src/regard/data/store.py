@@ -14,42 +14,33 @@ token. Where the tokenizer has no end token, documents follow each other without
 
 from __future__ import annotations
 
-import bisect
 import errno
 import hashlib
 import itertools
 import json
-import math
 import os
 import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from regard.data.formats import CHUNK, Format, Piece, Reading
-from regard.data.sources import each, identity, pieces
-from regard.seeds import derive_seed
-from regard.settings import RegardError, Settings
+from regard.data.formats import CHUNK
+from regard.data.sources import identity
+from regard.data.split import DataConfig, Say, stretches
+from regard.settings import RegardError
 
 VERSION = 1
 PARTS = ("train", "validation")
 BATCH = 1 << 18
 """Characters that are handed to a thread at once."""
-
-FEW = 10
-"""Documents of which a validation part consists at least; else it is the last part of the text, wherever it is cut."""
-
-Say = Callable[[str], None]
 
 
 class Encoder(Protocol):
@@ -66,38 +57,6 @@ class Encoder(Protocol):
     def fingerprint(self) -> str: ...
     def segments(self, pieces: Iterable[str]) -> Iterator[str]: ...
     def encode_batch(self, texts: list[str]) -> list[np.ndarray]: ...
-
-
-class DataConfig(Settings):
-    """Where the text comes from and how it is cut."""
-
-    source: tuple[str, ...] = ("builtin:python-docs",)
-    """Files, folders, `-`, `hf:…` or `builtin:…` (see `regard.data.sources`)."""
-    validation: tuple[str, ...] = ()
-    """Sources of the validation text; where none is given, a part of `source` is kept apart."""
-    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
-    """The part that is kept apart: one document of every 1/fraction, drawn by `split_seed`. Where that would be fewer
-    than ten documents, the last part of the text."""
-    split_seed: int = 0
-    column: str = "auto"
-    """Where the text stands in JSONL, CSV, TSV, Parquet and Hugging Face sets."""
-    format: Format = "auto"
-    """How files are read; `auto` goes by their names."""
-    separator: str = "none"
-    """What stands between documents in plain text: `none` (a file is one document), `line`, `paragraph`, any text."""
-    on_invalid: Literal["error", "replace"] = "error"
-    """Invalid UTF-8: stop with its place, or read it as U+FFFD and say how often."""
-    separate_documents: bool = True
-    """Whether documents that share a window are kept apart in attention and positions."""
-
-    @field_validator("source", "validation", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        one = isinstance(value, (str, Path))
-        return (str(value),) if one else tuple(map(str, value)) if isinstance(value, (list, tuple)) else value
-
-    def reading(self, say: Say = lambda message: None) -> Reading:
-        return Reading(self.column, self.format, self.separator, self.on_invalid, say)
 
 
 @dataclass(frozen=True)
@@ -223,80 +182,6 @@ def prepare(
     return TokenStore.open(folder)
 
 
-# ---- which part a document belongs to ----
-
-
-class _Stretch(NamedTuple):
-    """A document, or what of it belongs to one part. `opens`, `closes`: whether its ends are the document's own."""
-
-    part: int
-    opens: bool
-    closes: bool
-    text: Iterator[str]
-
-
-def kept_apart(fraction: Fraction, seed: int) -> Iterator[int]:
-    """The numbers, from 0, of the documents for validation: by lot, one of each run of about 1/fraction documents."""
-    for run in itertools.count():
-        start = -(-run * fraction.denominator // fraction.numerator)
-        end = -(-(run + 1) * fraction.denominator // fraction.numerator)
-        yield start + derive_seed(seed, "validation", run) % (end - start)
-
-
-def _stretches(config: DataConfig, say: Say) -> Iterator[_Stretch]:
-    if config.validation:
-        for part, source in enumerate((config.source, config.validation)):
-            for text in each(pieces(source, config.reading(say))):
-                yield _Stretch(part, True, True, text)
-        return
-    fraction = Fraction(config.validation_fraction).limit_denominator(10**6)
-    ends = _ends_if_few(config, fraction)
-    if not ends:
-        apart = kept_apart(fraction, config.split_seed) if fraction else iter(())
-        drawn = next(apart, -1)
-        for number, text in enumerate(each(pieces(config.source, config.reading(say)))):
-            yield _Stretch(int(number == drawn), True, True, text)
-            if number == drawn:
-                drawn = next(apart)
-        return
-    cut = math.floor(ends[-1] * (1 - fraction))
-    last = bisect.bisect_left(ends, cut)  # the document that the train part ends with, or in
-    whole = ends[last] == cut
-    for number, text in enumerate(each(_characters(pieces(config.source, config.reading()), 0, cut))):
-        yield _Stretch(0, True, number < last or whole, text)
-    for number, text in enumerate(each(_characters(pieces(config.source, config.reading(say)), cut))):
-        yield _Stretch(1, number > 0 or whole, True, text)
-
-
-def _ends_if_few(config: DataConfig, fraction: Fraction) -> list[int]:
-    """Where each document ends, in characters, if fewer than `FEW` would be kept apart; else nothing.
-
-    So much is read ahead only: many documents are recognised early, and few are read twice.
-    """
-    ends: list[int] = []
-    total = 0
-    for piece in pieces(config.source, config.reading()):
-        if len(ends) * fraction >= FEW or not fraction:
-            return []
-        total += len(piece.text)
-        if piece.last:
-            ends.append(total)
-    return ends if len(ends) * fraction < FEW else []
-
-
-def _characters(stream: Iterator[Piece], start: int, end: int = sys.maxsize) -> Iterator[Piece]:
-    """The characters from `start` to `end` of a stream of documents; the document at hand ends there, too."""
-    at = 0
-    for text, last in stream:
-        after = at + len(text)
-        kept = text[max(0, start - at) : end - at]
-        if kept or (at > start and text == ""):
-            yield Piece(kept, last or after >= end)
-        if after >= end:
-            return
-        at = after
-
-
 # ---- making a store ----
 
 
@@ -381,7 +266,7 @@ def _make(
 
 
 def _segments(config: DataConfig, tokenizer: Encoder, say: Say) -> Iterator[_Segment]:
-    for part, opens, closes, text in _stretches(config, say):
+    for part, opens, closes, text in stretches(config, say):
         held, after = next(text, ""), next(text, None)
         if after is not None:  # a long document; `encode_batch` cuts the others itself
             segments = tokenizer.segments(itertools.chain([held, after], text))
