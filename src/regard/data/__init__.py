@@ -4,6 +4,7 @@
     formats.py    how one file is read: text, JSONL, CSV/TSV, Parquet, plain or compressed
     builtin.py    texts that are on every machine
     synthetic.py  copy, reverse, sort: tasks that a model must be able to learn
+    split.py      which documents, or which part of the text, are kept apart for validation
     store.py      documents → a memory-mapped file of ids, made once and reused
     batches.py    ids → batches of tensors, each a pure function of (seed, step)
 
