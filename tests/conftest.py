@@ -39,16 +39,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if not config.getoption("--only-allowed-skips") or hasattr(config, "workerinput"):
         return
-    allowed = [line.split("#")[0].strip() for line in ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines()]
+    lines = ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines()
+    patterns = [line.split("#")[0].strip().replace("[", "[[]") for line in lines]  # a bracket stands for itself
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     assert reporter is not None
-    skipped = {report.nodeid for report in reporter.stats.get("skipped", [])}
-    # brackets of a parametrised test are no pattern
-    surprises = [
-        test
-        for test in sorted(skipped)
-        if not any(fnmatch(test.replace("[", "("), a.replace("[", "(")) for a in allowed)
-    ]
+    skipped = sorted({report.nodeid for report in reporter.stats.get("skipped", [])})
+    surprises = [test for test in skipped if not any(fnmatch(test, pattern) for pattern in patterns)]
     for test in surprises:
         reporter.write_line(f"skipped, and not in {ALLOWED_SKIPS.name}: {test}", red=True)
     if surprises:
