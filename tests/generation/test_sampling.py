@@ -72,6 +72,12 @@ def test_a_tiny_temperature_stays_finite_and_takes_the_likeliest():
     assert cold.softmax(-1).tolist() == [[0.0, 1.0, 0.0]]
 
 
+def test_a_filtered_word_is_never_drawn_not_even_at_the_edges():
+    logits = torch.tensor([[INFINITY, 1.0, INFINITY, 2.0, INFINITY]]).expand(2, -1)
+    chosen, _ = draw(logits, Sampling(), np.array([0.0, 1 - 2.0**-53]))
+    assert chosen.tolist() == [1, 3]
+
+
 def test_draws_have_the_probabilities_they_say():
     logits = torch.tensor([[0.5, 0.2, 0.2, 0.1]]).log().expand(20_000, -1)
     sampling = Sampling(seed=3, top_k=3)
