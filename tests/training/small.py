@@ -57,7 +57,7 @@ def settings(**changes: object) -> TrainingConfig:
 
 RUNS = {
     "adamw": settings(),
-    "muon-ema": settings(optimiser=Muon(), average=EMA(decay=0.8), batch_size=4, accumulate=2),
+    "muon-ema": settings(optimiser=Muon(dtype="float32"), average=EMA(decay=0.8), batch_size=4, accumulate=2),
     "last": settings(average=Last(count=2, every=3), smoothing=0.1, z_loss=1e-3),
 }
 

@@ -110,8 +110,8 @@ def test_going_on_after_the_end_does_nothing_and_more_steps_go_on(tmp_path: Path
 
 def test_the_folder_holds_the_best_model_not_the_last(tmp_path: Path) -> None:
     """A rate that ruins the model late: the best stays, and patience ends the run."""
-    training = small.settings(steps=200, optimiser=SGD(), clip=None, patience=3)
-    rates = lambda self, step, steps: 0.3 if step <= 40 else 8.0  # noqa: E731
+    training = small.settings(steps=200, optimiser=SGD(), patience=3)
+    rates = lambda self, step, steps: 0.3 if step <= 40 else 3.0  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Cosine, "rate", rates)
         done = run(tmp_path, training)

@@ -101,11 +101,14 @@ class Learner:
         return nats / count, objective / count, count
 
     def compile(self, kept: bool | None, steps: int) -> bool:
-        """Compiles the forward pass as the settings say, or as was found when the run began; says whether it did."""
-        wanted = kept
-        if wanted is None:
-            wanted = self.training.compile == "on"
-            if self.training.compile == "auto" and steps >= 200:
+        """Compiles the forward pass if the settings say so; "auto" is as it was before (`kept`), else as it pays.
+
+        Says whether it did.
+        """
+        wanted = self.training.compile == "on"
+        if self.training.compile == "auto":
+            wanted = bool(kept)
+            if kept is None and steps >= 200:
                 self._gradients(1)  # the first pass fills caches
                 begun = time.perf_counter()
                 self._gradients(1)
