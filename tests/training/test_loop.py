@@ -142,9 +142,18 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_was(tmp_path: Path, nu
     assert stopped is not None
     assert (stopped.step, stopped.ended) == (7, "interrupted")
     assert signal.getsignal(number) is before
-    assert (tmp_path / "part" / "model.safetensors").exists()
     run(tmp_path / "part", training)
     assert small.files(tmp_path / "part") == small.files(tmp_path / "whole")
+
+
+def test_a_run_stopped_early_holds_what_it_learnt(tmp_path: Path) -> None:
+    """Only the random start was evaluated, but that is not the model to keep."""
+    training = small.settings(evaluate_every=100)
+    stopped = run(tmp_path, training, dies=3, what=lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert stopped is not None
+    assert stopped.step == 3
+    newest = tmp_path / "checkpoints" / "step-000000003" / "model.safetensors"
+    assert (tmp_path / "model.safetensors").read_bytes() == newest.read_bytes()
 
 
 def test_a_damaged_newest_checkpoint_costs_time_but_no_bit(tmp_path: Path) -> None:
@@ -256,6 +265,17 @@ def test_a_bad_parameter_and_a_bad_gradient_are_named(tmp_path: Path) -> None:
     model.decoder.layers[0].attention.v.weight.register_hook(lambda g: g * float("nan"))
     with pytest.raises(NonFiniteError, match=r"the gradient of decoder.layers.0.attention.v.weight"):
         fit(model, small.batches(), small.settings(), tmp_path / "b")
+
+
+def test_a_validation_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    model = small.model()
+
+    def spoil(module: torch.nn.Module, _: object, output: torch.Tensor) -> torch.Tensor:
+        return output if module.training else output * float("nan")
+
+    model.decoder.layers[0].feedforward.register_forward_hook(spoil)
+    with pytest.raises(NonFiniteError, match="validation part is not finite"):
+        fit(model, small.batches(), small.settings(), tmp_path, validation=small.validation())
 
 
 def test_clipping(tmp_path: Path) -> None:

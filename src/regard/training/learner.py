@@ -129,6 +129,11 @@ class Learner:
                 if index < len(batches):
                     nats, tokens = nats + more[0], tokens + more[1]
         nats, all_tokens = self.place.sum(nats, tokens)
+        if not math.isfinite(nats):
+            raise guard.NonFiniteError(
+                "the loss on the validation part is not finite, though that of the training part was: lower the "
+                "learning rate, or compute in float32 (training.dtype=float32)."
+            )
         return Evaluation.of(nats, int(all_tokens), batches.part)
 
     def tensors(self, averaged: bool) -> dict[str, Tensor]:

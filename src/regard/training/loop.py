@@ -19,7 +19,6 @@ from regard.data.batches import BatchSource, EvaluationBatches
 from regard.evaluation import Evaluation
 from regard.model import Transformer
 from regard.settings import RegardError
-from regard.store import WEIGHTS
 from regard.text import Tokenizer
 from regard.training import checkpoint, devices
 from regard.training.checkpoint import Checkpoint
@@ -70,8 +69,8 @@ class Run:
     def __str__(self) -> str:
         lines = [f"{self.folder}: {self.step:,} steps, {self.tokens:,} tokens, {self.seconds:.1f} s ({self.ended})"]
         lines += [f"  before  {self.before}"] if self.before else []
-        lines += [f"  after   {self.after}"] if self.after else []
-        if self.best_loss is not None and self.best_step != self.step:
+        lines += [f"  after   {self.after}"] if self.after and self.after != self.before else []
+        if self.best_loss is not None and 0 < self.best_step != self.step:
             lines += [f"  kept    the model of step {self.best_step:,}, with the best loss {self.best_loss:.4f}"]
         return "\n".join(lines)
 
@@ -150,9 +149,12 @@ def fit(
         return training.patience is not None and state.waited >= training.patience
 
     def save() -> None:
+        """A checkpoint; and while none was found better than the random start, the newest model is the one to use."""
         metrics.flush()
         everything = {"state": asdict(state), "identity": identity, "resolved": resolved}
         learner.save(checkpoints, state.step, everything)
+        if state.best_step == 0:
+            learner.save_model(folder)
 
     # The steps.
     stopped = False
@@ -179,8 +181,6 @@ def fit(
                     measure()
                 if last or stopped or tired() or state.step % training.checkpoint_every == 0:
                     save()
-        if validation is None or not (folder / WEIGHTS).exists():
-            learner.save_model(folder)
     finally:
         metrics.close()
         show.close()
