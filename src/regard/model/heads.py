@@ -5,7 +5,7 @@
 Source   Press & Wolf 2017, arXiv:1608.05859 (tying); Devlin et al. 2018, arXiv:1810.04805 (the transform of BERT's
          masked-word head); Gemma 2, arXiv:2408.00118, §2 (soft-cap).
 Cost     v d parameters unless tied; 2 v d operations a token, a third of a small model's work.
-Differs  `transform="bert"` passes x through a linear map, GELU and a norm of its own first; `bias` is one number a word.
+Differs  `transform="bert"` passes x through a linear map, GELU and a norm of its own first; `bias` is a number a word.
 """
 
 from __future__ import annotations
