@@ -1,9 +1,9 @@
-"""What the benchmarks share: peers found beside this project, and variants timed in turn in one process."""
+"""What the benchmarks share: peers found beside this project, and variants timed in turn, each in a process of its own."""
 
 from __future__ import annotations
 
-import gc
 import importlib.util
+import multiprocessing
 import os
 import statistics
 import sys
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -39,21 +40,54 @@ def machine() -> str:
     return f"{model}, {torch.get_num_threads()} threads, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}"
 
 
+class Worker:
+    """A process of its own that repeats one thing when told, so that no variant's memory or threads help another.
+
+    build(name, options) → a function to time. The processes stand still while another one runs.
+    """
+
+    def __init__(self, build: Callable[[str, Any], Callable[[], object]], name: str, options: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, build, name, options), daemon=True)
+        self.process.start()
+        assert self.pipe.recv() == "ready"
+
+    def seconds(self, times: int) -> float:
+        """Of one call, the mean of so many."""
+        self.pipe.send(times)
+        return self.pipe.recv()
+
+    def close(self) -> None:
+        self.pipe.send(0)
+        self.process.join()
+
+
+def _serve(pipe: Any, build: Callable[[str, Any], Callable[[], object]], name: str, options: Any) -> None:
+    run = build(name, options)
+    run()
+    pipe.send("ready")
+    while times := pipe.recv():
+        begun = time.perf_counter()
+        for _ in range(times):
+            run()
+        pipe.send((time.perf_counter() - begun) / times)
+
+
 def in_turn(
-    variants: dict[str, Callable[[], object]], rounds: int, inner: int = 1, warm_up: int = 2
+    build: Callable[[str, Any], Callable[[], object]], names: list[str], options: Any, rounds: int, inner: int = 1
 ) -> dict[str, list[float]]:
     """Seconds of one call of each variant, measured A B C A B C …; each figure is the mean of `inner` calls."""
-    for run in variants.values():
-        for _ in range(warm_up):
-            run()
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    gc.collect()
-    for _ in range(rounds):
-        for name, run in variants.items():
-            begun = time.perf_counter()
-            for _ in range(inner):
-                run()
-            seconds[name].append((time.perf_counter() - begun) / inner)
+    workers = {name: Worker(build, name, options) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(rounds + 1):
+        for name, worker in workers.items():
+            time.sleep(0.05)  # the last one's threads stop spinning
+            took = worker.seconds(inner)
+            if turn:  # the first round warms up
+                seconds[name].append(took)
+    for worker in workers.values():
+        worker.close()
     return seconds
 
 
@@ -65,4 +99,4 @@ def table(
     for name, times in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(times, seconds[against], strict=True))
         middle, least = statistics.median(times) * scale / per, min(times) * scale / per
-        print(f"  {name:<{width}}  median {middle:8.1f} {unit}   least {least:8.1f} {unit}   {ratio:5.2f} × {against}")
+        print(f"  {name:<{width}}  median {middle:8.2f} {unit}   least {least:8.2f} {unit}   {ratio:5.2f} × {against}")

@@ -11,6 +11,9 @@ same      regard trains that configuration for 2000 steps: the loss on all valid
 recipe    nanoGPT's run (the faster way of `step`) until it ends, then regard's own recipe with three seeds: the
           seconds of training, compilation counted and evaluation not, and the loss each ends with
 
+Each variant runs in a process of its own, one at a time: regard keeps freed memory, as its training does, and that would
+help nanoGPT in the same process.
+
 Losses are in nats a character over the whole validation part, in windows of 64 that do not overlap.
 """
 
@@ -18,8 +21,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import statistics
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -30,6 +36,7 @@ from regard.attention import Dot
 from regard.layers import LayerNorm, RMSNorm
 from regard.model import MLP, LanguageHead, ModelConfig, Normal, PreNorm, StackConfig, Transformer
 from regard.positions import Learned, Rotary
+from regard.training.devices import keep_memory
 from regard.training.optimisers import AdamW, Muon
 from regard.training.schedules import WSD, Cosine
 
@@ -86,14 +93,18 @@ class Ours:
         self.forward: nn.Module = self.model
         self.optimisers, self.schedule, self.steps, self.rows = optimiser.build(self.model), schedule, steps, rows
         self.random = torch.Generator().manual_seed(seed)
-        self.done = 0
+        self.done, self.bfloat16 = 0, False
 
     def step(self, text: Text) -> None:
         self.done += 1
         x, y = text.batch(self.random, self.rows)
-        loss = self.forward(x, y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            loss = self.forward(x, y)
         (loss.objective / loss.target_count).backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        parameters = list(self.model.parameters())
+        norm = nn.utils.get_total_norm([p.grad for p in parameters])
+        if norm > 1.0:
+            nn.utils.clip_grads_with_norm_(parameters, 1.0, norm)
         self.optimisers.step(self.schedule.rate(self.done, self.steps))
         self.optimisers.zero_grad()
 
@@ -174,15 +185,55 @@ def recipe(seed: int) -> Ours:
 RECIPE_STEPS, RECIPE_ROWS, RECIPE_RATE = 500, 16, 1e-2
 
 
-def timed(run: Ours | Theirs, text: Text, steps: int, compiled: bool) -> float:
-    """Seconds of so many steps, compilation included."""
+VARIANTS = [
+    "nanoGPT eager",
+    "nanoGPT compiled",
+    "regard eager",
+    "regard compiled",
+    "regard compiled bfloat16",
+]
+
+
+def variant(name: str, options: argparse.Namespace) -> Callable[[], object]:
+    """A step of one of the variants, in a process of its own."""
+    text = Text(options.text)
+    run: Ours | Theirs
+    if name.startswith("nanoGPT"):
+        run = Theirs(nanogpt(options.nanogpt))
+    else:
+        keep_memory()  # as training does
+        run = ours_same()
+        run.bfloat16 = "bfloat16" in name
+    if "compiled" in name:
+        run.forward = torch.compile(run.model)
+    return lambda: run.step(text)
+
+
+def train(name: str, options: argparse.Namespace) -> tuple[float, float]:
+    """Seconds of a whole run, compilation included, and its loss."""
+    text = Text(options.text)
+    run: Ours | Theirs
+    if name.startswith("nanoGPT"):
+        run, steps = Theirs(nanogpt(options.nanogpt)), STEPS
+    else:
+        keep_memory()
+        run, steps = (recipe(int(name.split()[-1])), RECIPE_STEPS) if "recipe" in name else (ours_same(), STEPS)
+        run.bfloat16 = "bfloat16" in name
     begun = time.perf_counter()
-    if compiled:
-        torch.compiler.reset()
+    if "compiled" in name:
         run.forward = torch.compile(run.model)
     for _ in range(steps):
         run.step(text)
-    return time.perf_counter() - begun
+    seconds = time.perf_counter() - begun
+    loss = run.loss(text)
+    print(f"  {name:<26} loss {loss:.4f} after {steps} steps in {seconds:.1f} s", flush=True)
+    return seconds, loss
+
+
+def alone(name: str, options: argparse.Namespace) -> tuple[float, float]:
+    """`train` in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(train, name, options).result()
 
 
 def main() -> None:
@@ -192,46 +243,24 @@ def main() -> None:
     parser.add_argument("--text", default="../shared/data/tiny-shakespeare/input.txt")
     parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
-    peer = nanogpt(options.nanogpt)
-    text = Text(options.text)
+    nanogpt(options.nanogpt)
     print(machine())
-    compiled = False
+    better = "nanoGPT eager"
     if "step" in options.what:
-        runs: dict[str, Ours | Theirs] = {
-            "nanoGPT eager": Theirs(peer),
-            "nanoGPT compiled": Theirs(peer),
-            "regard eager": ours_same(),
-            "regard compiled": ours_same(),
-        }
-        for name, run in runs.items():
-            if name.endswith("compiled"):
-                run.forward = torch.compile(run.model)
-        seconds = in_turn({name: lambda run=run: run.step(text) for name, run in runs.items()}, options.rounds, 3)
-        better = min(("nanoGPT eager", "nanoGPT compiled"), key=lambda name: statistics.median(seconds[name]))
-        compiled = better.endswith("compiled")
-        print(f"A step of {BATCH} × {CONTEXT} tokens")
+        seconds = in_turn(variant, VARIANTS, options, options.rounds, inner=3)
+        better = min(VARIANTS[:2], key=lambda name: statistics.median(seconds[name]))
+        print(f"A step of {BATCH} × {CONTEXT} tokens:")
         table(seconds, better)
     if "same" in options.what:
-        run = ours_same()
-        seconds_of_run = timed(run, text, STEPS, compiled=False)
-        print(
-            f"regard, the same configuration: loss {run.loss(text):.4f} after {STEPS} steps in {seconds_of_run:.1f} s"
-        )
+        print("The same configuration:")
+        alone("regard compiled", options)
+        alone("regard compiled bfloat16", options)
     if "recipe" in options.what:
-        theirs = Theirs(peer)
-        theirs_seconds = timed(theirs, text, STEPS, compiled)
-        print(f"nanoGPT: loss {theirs.loss(text):.4f} after {STEPS} steps in {theirs_seconds:.1f} s")
-        results = []
-        for seed in range(3):
-            run = recipe(seed)
-            results.append((timed(run, text, RECIPE_STEPS, compiled=False), run.loss(text)))
-            seconds, loss = results[-1]
-            print(f"regard's recipe, seed {seed}: loss {loss:.4f} after {RECIPE_STEPS} steps in {seconds:.1f} s")
-        middle = statistics.median(time_ for time_, _ in results)
-        print(
-            f"medians: loss {statistics.median(loss for _, loss in results):.4f} in {middle:.1f} s, "
-            f"{middle / theirs_seconds:.2f} of nanoGPT's time"
-        )
+        print("The time to a loss:")
+        theirs, _ = alone(better, options)
+        ours = [alone(f"regard recipe, seed {seed}", options) for seed in range(3)]
+        seconds_, loss = (statistics.median(column) for column in zip(*ours, strict=True))
+        print(f"  medians: loss {loss:.4f} in {seconds_:.1f} s, {seconds_ / theirs:.2f} of nanoGPT's time")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,9 @@ from regard.layers import Linear, Sizes, listening, tap
 from regard.layers.linear import fused
 from regard.positions import PositionModule
 
+SHORT = 64 * 64
+"""Scores a head up to which compiled code of the formula is faster than the kernel on a CPU: 1.1 to 1.3 times."""
+
 
 class Dot(Attention):
     bias: Literal["all", "qkv", "none"] = "all"
@@ -96,7 +99,8 @@ class DotModule(AttentionModule):
             assert isinstance(entry.entry, KeysValues)
             k, v = entry.entry.append(k, v, entry.slots, entry.reach, entry.even)
         bias = position.bias(q, k, view.q_at, view.k_at, view)
-        mixed = self.formula(q, k, v, view, bias) if self._needs_formula() else self.kernel(q, k, v, view, bias)
+        plain = self._takes_formula(q, k)
+        mixed = self.formula(q, k, v, view, bias) if plain else self.kernel(q, k, v, view, bias)
         mixed = tap(self.place, "mixed", mixed)
         return self.o(mixed.transpose(1, 2).flatten(2))
 
@@ -144,8 +148,10 @@ class DotModule(AttentionModule):
             mask = bias.to(q.dtype) if seen is None else bias.to(q.dtype).masked_fill(~seen, float("-inf"))
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=self.scale)
 
-    def _needs_formula(self) -> bool:
-        return self.softcap is not None or listening()
+    def _takes_formula(self, q: Tensor, k: Tensor) -> bool:
+        """Where somebody listens, where the kernel has no soft-cap, and where generated code is faster than it."""
+        short = torch.compiler.is_compiling() and q.shape[2] * k.shape[2] <= SHORT and q.device.type == "cpu"
+        return self.softcap is not None or short or listening()
 
     def _split(self, x: Float[Tensor, "b t he"], heads: int) -> Float[Tensor, "b h t e"]:
         return x.unflatten(-1, (heads, -1)).transpose(1, 2)

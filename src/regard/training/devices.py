@@ -7,6 +7,7 @@ Under `torchrun` a run is spread over processes: each takes its rows of every ba
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import sys
@@ -125,6 +126,8 @@ def resolve(
         tell(f"This run began on {kept['world']} processes and goes on, on {world}: sums are rounded differently.")
     threads = int(kept.get("threads", torch.get_num_threads()))
     torch.set_num_threads(threads)
+    if name == "cpu":
+        keep_memory()
     if dtype == "auto":
         dtype = kept.get("dtype") or ("bfloat16" if _takes_bfloat16(name) else "float32")
     if world == 1:
@@ -142,6 +145,22 @@ def join(device: str = "auto") -> tuple[int, int]:
             torch.cuda.set_device(name)
         dist.init_process_group("nccl" if name.startswith("cuda") else "gloo", rank=rank, world_size=world)
     return rank, world
+
+
+def keep_memory() -> None:
+    """Lets this process keep the memory that it frees, instead of giving it back and asking for it anew each step.
+
+    glibc maps large blocks one by one, and the system clears every page of them: 750 to 1,700 page faults in a small
+    model's step, and a fifth of the time of a large one's in bfloat16. Elsewhere than under glibc, nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    allocator = ctypes.CDLL(None)
+    if hasattr(allocator, "gnu_get_libc_version"):
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+        allocator.mallopt(mmap_threshold, 1 << 30)
+        allocator.mallopt(trim_threshold, 2**31 - 1)
+        allocator.mallopt(top_pad, 64 << 20)
 
 
 def wait() -> None:
