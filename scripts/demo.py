@@ -1,4 +1,4 @@
-"""make demo: train a small language model on the Python documentation, and let it write, in about three minutes.
+"""make demo: train a small language model on the Python documentation, and let it write, in a minute or two.
 
 The text is on every machine: the help topics of the running Python.
 """
@@ -24,7 +24,7 @@ def shade(probability: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--out", default="runs/demo")
     arguments = parser.parse_args()
     console = Console(highlight=False)
@@ -45,7 +45,7 @@ def main() -> None:
     console.print()
     for prompt in PROMPTS:
         console.print(prompt, style="bold", end="")
-        for piece in lm.stream(prompt, tokens=40, temperature=0.7, top_p=0.95, seed=1):
+        for piece in lm.stream(prompt, tokens=40, temperature=0.5, seed=1):
             console.print(Text(piece.text, style=shade(piece.probability)), end="")
             if piece.text.strip():
                 console.print(f" {piece.probability:.0%}", style="dim", end="")
