@@ -1,4 +1,4 @@
-"""What the benchmarks share: peers found beside this project, and variants timed in turn, each in a process of its own."""
+"""What the benchmarks share: peers found beside this project, and variants timed in turn, each in its own process."""
 
 from __future__ import annotations
 

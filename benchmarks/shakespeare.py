@@ -11,8 +11,8 @@ same      regard trains that configuration for 2000 steps: the loss on all valid
 recipe    nanoGPT's run (the faster way of `step`) until it ends, then regard's own recipe with three seeds: the
           seconds of training, compilation counted and evaluation not, and the loss each ends with
 
-Each variant runs in a process of its own, one at a time: regard keeps freed memory, as its training does, and that would
-help nanoGPT in the same process.
+Each variant runs in a process of its own, one at a time: regard keeps freed memory, as its training does, and that
+would help nanoGPT in the same process.
 
 Losses are in nats a character over the whole validation part, in windows of 64 that do not overlap.
 """
@@ -33,7 +33,7 @@ from torch import nn
 
 from peers import in_turn, machine, nanogpt, table
 from regard.attention import Dot
-from regard.layers import LayerNorm, RMSNorm
+from regard.layers import LayerNorm
 from regard.model import MLP, LanguageHead, ModelConfig, Normal, PreNorm, StackConfig, Transformer
 from regard.positions import Learned, Rotary
 from regard.training.devices import keep_memory
@@ -133,13 +133,15 @@ class Theirs:
         groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.99), fused=True)
         self.random = torch.Generator().manual_seed(seed)
-        self.done = 0
+        self.done, self.bfloat16 = 0, False
 
     def step(self, text: Text) -> None:
         x, y = text.batch(self.random, BATCH)
         for group in self.optimiser.param_groups:
             group["lr"] = nanogpt_rate(self.done)
-        self.forward(x, y)[1].backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            loss = self.forward(x, y)[1]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
@@ -174,15 +176,15 @@ def recipe(seed: int) -> Ours:
             attention=Dot(bias="none"),
             position=Rotary(),
             feedforward=MLP(activation="relu2", bias=False),
-            norm=RMSNorm(),
+            norm=LayerNorm(bias=False),
             residual=PreNorm(),
         ),
     )
-    schedule = WSD(learning_rate=RECIPE_RATE, warmup=20, decay=0.5, shape="linear")
-    return Ours(config, Muon(weight_decay=0.0), schedule, RECIPE_STEPS, RECIPE_ROWS, seed)
+    schedule = WSD(learning_rate=6e-3, warmup=20, decay=0.9, shape="linear")
+    return Ours(config, Muon(weight_decay=0.0, rates={"embeddings": 2.0}), schedule, RECIPE_STEPS, BATCH, seed)
 
 
-RECIPE_STEPS, RECIPE_ROWS, RECIPE_RATE = 500, 16, 1e-2
+RECIPE_STEPS = 450
 
 
 VARIANTS = [
@@ -190,6 +192,7 @@ VARIANTS = [
     "nanoGPT compiled",
     "regard eager",
     "regard compiled",
+    "nanoGPT compiled bfloat16",
     "regard compiled bfloat16",
 ]
 
@@ -203,7 +206,7 @@ def variant(name: str, options: argparse.Namespace) -> Callable[[], object]:
     else:
         keep_memory()  # as training does
         run = ours_same()
-        run.bfloat16 = "bfloat16" in name
+    run.bfloat16 = "bfloat16" in name
     if "compiled" in name:
         run.forward = torch.compile(run.model)
     return lambda: run.step(text)
@@ -218,7 +221,7 @@ def train(name: str, options: argparse.Namespace) -> tuple[float, float]:
     else:
         keep_memory()
         run, steps = (recipe(int(name.split()[-1])), RECIPE_STEPS) if "recipe" in name else (ours_same(), STEPS)
-        run.bfloat16 = "bfloat16" in name
+    run.bfloat16 = "bfloat16" in name
     begun = time.perf_counter()
     if "compiled" in name:
         run.forward = torch.compile(run.model)
@@ -247,7 +250,7 @@ def main() -> None:
     print(machine())
     better = "nanoGPT eager"
     if "step" in options.what:
-        seconds = in_turn(variant, VARIANTS, options, options.rounds, inner=3)
+        seconds = in_turn(variant, VARIANTS, options, options.rounds, inner=10)
         better = min(VARIANTS[:2], key=lambda name: statistics.median(seconds[name]))
         print(f"A step of {BATCH} × {CONTEXT} tokens:")
         table(seconds, better)
