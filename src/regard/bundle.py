@@ -165,7 +165,7 @@ class Model:
         A text longer than the context is read in windows that start `stride` tokens apart (None: a whole context).
         """
         self._only("decoder", "scores a text from left to right")
-        opening = self._opening
+        opening = self.tokenizer.opening
         ids = self.tokenizer.encode(text)
         after = ([] if opening is None else [opening]) + ids
         own, words, best = log_probabilities(self.transformer, after, stride, candidates)
@@ -215,20 +215,13 @@ class Model:
             f"({self.tokenizer.kind}), context of {self.context_length:,}>"
         )
 
-    @property
-    def _opening(self) -> int | None:
-        """The token that a document starts after: begin, or the end of the one before it."""
-        return self.tokenizer.begin if self.tokenizer.begin is not None else self.tokenizer.end
-
     def _prompt(self, text: str) -> list[int]:
-        ids = self.tokenizer.encode(text, begin=self.tokenizer.begin is not None)
-        if ids:
-            return ids
-        if self._opening is None:
+        ids = self.tokenizer.prompt(text)
+        if not ids:
             raise RegardError(
                 "the prompt is empty, and this tokenizer has no begin or end token to start from: give a first word."
             )
-        return [self._opening]
+        return ids
 
     def _token(self, token: int) -> str:
         return self.tokenizer.token_bytes(token).decode(errors="replace")

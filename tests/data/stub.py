@@ -1,4 +1,4 @@
-"""A tokenizer small enough to be checked by eye: bytes, and 256 for the end of a document."""
+"""A tokenizer small enough to be checked by eye: bytes, 256 for the end of a document, and a begin token if asked."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +12,11 @@ class Bytes:
     end: int | None = 256
     fingerprint: str = "bytes"
     cut: int = 1000
+    begin: int | None = None
+
+    @property
+    def opening(self) -> int | None:
+        return self.end if self.begin is None else self.begin
 
     def segments(self, pieces: Iterable[str]) -> Iterator[str]:
         for piece in pieces:

@@ -232,7 +232,7 @@ class TestRows:
         (tmp_path / "a.csv").write_text('label,review\n1,"Good,\n""very"" good"\n\n0,Bad\n')
         said = []
         assert read(tmp_path / "a.csv", say=said.append) == ['Good,\n"very" good', "Bad"]
-        assert said == ["The text is taken from the column 'review'; choose another with column=…."]
+        assert said == ["The text is taken from the column 'review'; choose another with data.column=…."]
         assert read(tmp_path / "a.csv", column="label") == ["1", "0"]
         with pytest.raises(RegardError, match=r"a\.csv has no column 'revue'; did you mean 'review'\?"):
             read(tmp_path / "a.csv", column="revue")
@@ -243,7 +243,9 @@ class TestRows:
 
     def test_csv_errors(self, tmp_path):
         (tmp_path / "a.csv").write_text("x,y\n1,2\n")
-        with pytest.raises(RegardError, match=r"no column 'text': name the one to read with column=…; it has x, y"):
+        with pytest.raises(
+            RegardError, match=r"no column 'text': name the one to read with data.column=…; it has x, y"
+        ):
             read(tmp_path / "a.csv")
         (tmp_path / "a.csv").write_text("x,text\n1,2\n3\n")
         with pytest.raises(RegardError, match="line 3, has 1 columns and 2 were expected"):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regard.data import formats, store
+from regard.data import encoding, formats, store
 from regard.data.sources import documents
 from regard.data.split import DataConfig, kept_apart
 from regard.data.store import TokenStore, keep_standard_input, prepare
@@ -57,6 +57,40 @@ class TestLayout:
         made = prepare(config, Bytes(end=None), tmp_path / "store")
         assert made.train.ids.tolist() == [a, a, a, a, b, b, b, c, c]
         assert made.train.starts.tolist() == [0, 4, 7]
+
+    def test_a_begin_token_opens_each_document(self, tmp_path):
+        """As it opens each prompt; where the end token is the begin token too, one of it stands between documents."""
+        (tmp_path / "a.txt").write_text("aaaa|bbb|cc")
+        config = DataConfig(source=str(tmp_path / "a.txt"), separator="|", validation_fraction=0)
+        made = prepare(config, Bytes(vocab_size=258, begin=257), tmp_path / "store")
+        a, b, c = b"abc"
+        assert made.train.ids.tolist() == [257, a, a, a, a, END, 257, b, b, b, END, 257, c, c, END]
+        assert made.train.starts.tolist() == [0, 6, 11]
+        assert made.train.bytes == 9
+        made = prepare(config, Bytes(vocab_size=258, begin=257, end=None), tmp_path / "store")
+        assert made.train.ids.tolist() == [257, a, a, a, a, 257, b, b, b, 257, c, c]
+        assert made.train.starts.tolist() == [0, 5, 9]
+        made = prepare(config, Bytes(begin=END), tmp_path / "store")
+        assert made.train.ids.tolist() == [END, a, a, a, a, END, b, b, b, END, c, c, END]
+        assert made.train.starts.tolist() == [0, 5, 9]
+
+    def test_a_document_cut_for_validation_opens_once(self, tmp_path):
+        (tmp_path / "a.txt").write_text("abcdefghij")
+        config = DataConfig(source=str(tmp_path / "a.txt"), validation_fraction=0.2)
+        made = prepare(config, Bytes(vocab_size=258, begin=257), tmp_path / "store")
+        assert made.train.ids.tolist() == [257, *b"abcdefgh"]
+        assert made.validation.ids.tolist() == [*b"ij", END]
+        assert (made.train.starts.tolist(), made.validation.starts.tolist()) == ([0], [0])
+
+    @pytest.mark.parametrize("special", [("end",), ("begin",), ("begin", "end"), {"begin": "<>", "end": "<>"}])
+    def test_generation_starts_as_documents_do(self, tmp_path, special):
+        (tmp_path / "a.txt").write_text("some text\nmore text")
+        tokenizer = Tokenizer.train(["text"], kind="bytes", special=special)
+        config = DataConfig(source=str(tmp_path / "a.txt"), separator="line", validation_fraction=0)
+        part = prepare(config, tokenizer, tmp_path / "store").train
+        assert [part.ids[start] for start in part.starts] == tokenizer.prompt("") * 2
+        if tokenizer.begin is not None:
+            assert part.ids[: len("some text") + 1].tolist() == tokenizer.prompt("some text")
 
     def test_integers_fit_the_vocabulary(self, tmp_path):
         (tmp_path / "a.txt").write_text("abc")
@@ -156,7 +190,7 @@ class TestParallel:
     @pytest.mark.parametrize("separator", ["none", "line"])
     def test_equals_serial_and_whole(self, tmp_path, monkeypatch, separator):
         monkeypatch.setattr(formats, "CHUNK", 5_000)
-        monkeypatch.setattr(store, "BATCH", 3_000)
+        monkeypatch.setattr(encoding, "BATCH", 3_000)
         words = [f"word{number * number % 977} " for number in range(9_000)]
         text = "".join(word + "\n" * (number % 50 == 0) for number, word in enumerate(words))
         (tmp_path / "a.txt").write_text(text + "é" * 20_000)
@@ -174,13 +208,13 @@ class TestParallel:
     def test_says_how_far_it_is(self, tmp_path, lines, monkeypatch):
         clock = iter(range(0, 10_000, 4))
         monkeypatch.setattr(store.time, "monotonic", lambda: next(clock))
-        monkeypatch.setattr(store, "BATCH", 100)
+        monkeypatch.setattr(encoding, "BATCH", 100)
         said = []
         prepare(lines, Bytes(), tmp_path / "store", say=said.append)
         assert said[0].startswith("Tokenised 0 million characters, ")
 
     def test_an_error_in_a_thread_is_raised(self, tmp_path, lines, monkeypatch):
-        monkeypatch.setattr(store, "BATCH", 100)
+        monkeypatch.setattr(encoding, "BATCH", 100)
 
         class Broken(Bytes):
             def encode_batch(self, texts):
@@ -216,6 +250,7 @@ class TestReuse:
             (lines.replace(on_invalid="replace"), None),
             (lines, Bytes(fingerprint="other")),
             (lines, Bytes(end=None)),
+            (lines, Bytes(begin=255)),
         ):
             fingerprint, reused = again(config, tokenizer)
             assert not reused

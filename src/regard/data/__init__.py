@@ -5,7 +5,8 @@
     builtin.py    texts that are on every machine
     synthetic.py  copy, reverse, sort: tasks that a model must be able to learn
     split.py      which documents, or which part of the text, are kept apart for validation
-    store.py      documents → a memory-mapped file of ids, made once and reused
+    encoding.py   documents → ids, by threads
+    store.py      ids in memory-mapped files, made once and reused
     batches.py    ids → batches of tensors, each a pure function of (seed, step)
 
 Only `batches.py` and `synthetic.py` import torch.

@@ -141,7 +141,7 @@ def decode(stream: BinaryIO, name: str, how: Reading) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise RegardError(
                 f"{name} is not UTF-8: byte {offset + error.start} (0x{data[error.start]:02X}) fits no character; "
-                "convert the file (such as with iconv -f GBK -t UTF-8) or set on_invalid='replace'."
+                "convert the file (such as with iconv -f GBK -t UTF-8) or set data.on_invalid=replace."
             ) from None
         if how.on_invalid == "replace":
             replaced = text.count("\ufffd") - data[:used].count(b"\xef\xbf\xbd")
@@ -227,10 +227,10 @@ def choose_column(columns: Iterable[str], texts: Iterable[str], name: str, how: 
     guess = next((column for column in COLUMNS if column in texts), texts[0] if len(texts) == 1 else None)
     if guess is None:
         raise RegardError(
-            f"{name} has no column 'text': name the one to read with column=…; it has {', '.join(columns)}."
+            f"{name} has no column 'text': name the one to read with data.column=…; it has {', '.join(columns)}."
         )
     if guess != "text":
-        how.note(f"The text is taken from the column {guess!r}; choose another with column=….")
+        how.note(f"The text is taken from the column {guess!r}; choose another with data.column=….")
     return guess
 
 
@@ -247,7 +247,7 @@ def row_text(row: dict[str, Any], column: str, where: str, how: Reading) -> Iter
     lone = len(_SURROGATE.findall(text))
     if lone and how.on_invalid == "error":
         raise RegardError(
-            f"{where} holds half a surrogate pair, which is no character; mend it or set on_invalid='replace'."
+            f"{where} holds half a surrogate pair, which is no character; mend it or set data.on_invalid=replace."
         )
     if lone:
         how.replaced += lone
@@ -343,7 +343,7 @@ def _decode_value(value: bytes | None, where: str, how: Reading) -> str | None:
     except UnicodeDecodeError as error:
         if how.on_invalid == "error":
             raise RegardError(
-                f"{where} is not UTF-8 (byte {error.start} of the text); mend it or set on_invalid='replace'."
+                f"{where} is not UTF-8 (byte {error.start} of the text); mend it or set data.on_invalid=replace."
             ) from None
         text = value.decode(errors="replace")
         how.replaced += text.count("\ufffd") - value.count(b"\xef\xbf\xbd")

@@ -1,4 +1,4 @@
-"""Documents → ids, once: a memory-mapped file that is made in parallel, in bounded memory, and reused.
+"""Ids on disk: memory-mapped files of a text's ids, made once, in bounded memory, and reused while nothing changes.
 
 A store is a folder with `store.json` and, for each part (train, validation), two files of plain little-endian integers:
 
@@ -7,7 +7,8 @@ A store is a folder with `store.json` and, for each part (train, validation), tw
 
 With `<` for the tokenizer's end token, three documents stand as `<aaaa<bbb<cc<`: the token that ends one document
 opens the next, so every token of a document has a token before it to be predicted from. A document starts at that
-token. Where the tokenizer has no end token, documents follow each other without one.
+token. A tokenizer with a begin token `^` of its own gives `^aaaa<^bbb<^cc<`, as `regard.load(…).generate` starts a
+prompt. Where it has neither, documents follow each other without one.
 
 `store.json` is written last and renamed into place: it is either absent, old and right, or new and right.
 """
@@ -16,47 +17,25 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
 import json
 import os
 import shutil
 import sys
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from regard.data.encoding import PARTS, Block, Encoder, blocks, width
 from regard.data.formats import CHUNK
 from regard.data.sources import identity
-from regard.data.split import DataConfig, Say, stretches
+from regard.data.split import DataConfig, Say
 from regard.settings import RegardError
 
 VERSION = 1
-PARTS = ("train", "validation")
-BATCH = 1 << 18
-"""Characters that are handed to a thread at once."""
-
-
-class Encoder(Protocol):
-    """What a store needs of a tokenizer.
-
-    segments: cuts a document, given in pieces, where this changes no id. end: the id that ends a document, or None.
-    """
-
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def end(self) -> int | None: ...
-    @property
-    def fingerprint(self) -> str: ...
-    def segments(self, pieces: Iterable[str]) -> Iterator[str]: ...
-    def encode_batch(self, texts: list[str]) -> list[np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -83,7 +62,7 @@ class TokenStore:
     """The ids of a source, by one tokenizer.
 
     validation is None where there is none, or too little to predict a single token.
-    end: the id that stands between documents, or None. notes: what was said while the text was read.
+    end: the id that ends a document, or None. notes: what was said while the text was read.
     """
 
     folder: Path
@@ -185,30 +164,6 @@ def prepare(
 # ---- making a store ----
 
 
-class _Segment(NamedTuple):
-    """Text that is encoded on its own."""
-
-    part: int
-    text: str
-    opens: bool
-    closes: bool
-
-
-@dataclass
-class _Block:
-    """What a batch of segments gives one part. openings: offsets in `ids` of documents' first ids."""
-
-    ids: list[np.ndarray] = field(default_factory=list)
-    openings: list[int] = field(default_factory=list)
-    size: int = 0
-    bytes: int = 0
-    characters: int = 0
-
-    def add(self, ids: np.ndarray) -> None:
-        self.ids.append(ids)
-        self.size += len(ids)
-
-
 def _make(
     config: DataConfig,
     tokenizer: Encoder,
@@ -223,17 +178,14 @@ def _make(
         notes.append(message)
         say(message)
 
-    if not 0 < tokenizer.vocab_size <= 2**32:
-        raise RegardError(
-            f"a vocabulary of {tokenizer.vocab_size} ids does not fit the store's integers (at most 2³²)."
-        )
-    ids = "uint16" if tokenizer.vocab_size <= 2**16 else "uint32"
-    writers = [_Writer(folder, name, fingerprint[:16], ids, tokenizer.end) for name in PARTS]
+    ids = width(tokenizer.vocab_size)
+    shared = tokenizer.end if tokenizer.opening == tokenizer.end else None
+    writers = [_Writer(folder, name, fingerprint[:16], ids, shared) for name in PARTS]
     try:
         done, begun = 0, time.monotonic()
         said = begun
-        for blocks in _encoded(_batches(_segments(config, tokenizer, note)), tokenizer, workers):
-            for writer, block in zip(writers, blocks, strict=True):
+        for made in blocks(config, tokenizer, workers, note):
+            for writer, block in zip(writers, made, strict=True):
                 writer.append(block)
                 done += block.characters
             if (now := time.monotonic()) > said + 10:
@@ -244,7 +196,7 @@ def _make(
     finally:
         for writer in writers:
             writer.discard()
-    made = {
+    manifest = {
         "version": VERSION,
         "fingerprint": fingerprint,
         "tokenizer": tokenizer.fingerprint,
@@ -256,7 +208,7 @@ def _make(
         "settings": config.to_dict(),
     }
     beside = folder / f".store.json.{os.getpid()}"
-    beside.write_text(json.dumps(made, indent=1, ensure_ascii=False), encoding="utf-8")
+    beside.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
     _flush(beside)
     os.replace(beside, folder / "store.json")
     for name in PARTS:  # of a store that this one replaces
@@ -265,93 +217,27 @@ def _make(
                 old.unlink(missing_ok=True)
 
 
-def _segments(config: DataConfig, tokenizer: Encoder, say: Say) -> Iterator[_Segment]:
-    for part, opens, closes, text in stretches(config, say):
-        held, after = next(text, ""), next(text, None)
-        if after is not None:  # a long document; `encode_batch` cuts the others itself
-            segments = tokenizer.segments(itertools.chain([held, after], text))
-            held = next(segments)
-            for segment in segments:  # one behind, so that the last segment is known
-                yield _Segment(part, held, opens, False)
-                held, opens = segment, False
-        yield _Segment(part, held, opens, closes)
-
-
-def _batches(segments: Iterator[_Segment]) -> Iterator[list[_Segment]]:
-    batch: list[_Segment] = []
-    size = 0
-    for segment in segments:
-        batch.append(segment)
-        size += len(segment.text) + 64  # a thousand empty lines are work, too
-        if size >= BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _encoded(batches: Iterator[list[_Segment]], tokenizer: Encoder, workers: int) -> Iterator[list[_Block]]:
-    """The batches in their order, encoded by threads, with two a thread under way at most."""
-    if workers == 1:
-        yield from (_encode(batch, tokenizer) for batch in batches)
-        return
-    under_way: deque[Future[list[_Block]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="encode")
-    try:
-        for batch in batches:
-            under_way.append(pool.submit(_encode, batch, tokenizer))
-            if len(under_way) >= 2 * workers:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _encode(batch: list[_Segment], tokenizer: Encoder) -> list[_Block]:
-    encoded = tokenizer.encode_batch([segment.text for segment in batch])
-    end = np.array([] if tokenizer.end is None else [tokenizer.end], dtype=np.uint32)
-    blocks = [_Block() for _ in PARTS]
-    for (part, text, opens, closes), ids in zip(batch, encoded, strict=True):
-        block = blocks[part]
-        if opens:
-            block.openings.append(block.size)
-        block.add(ids)
-        if closes:
-            block.add(end)
-        block.bytes += len(text) if text.isascii() else len(text.encode())
-        block.characters += len(text)
-    kind = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
-    for block in blocks:
-        if block.ids:
-            ids = np.concatenate(block.ids)
-            if len(ids) and ids.max() >= tokenizer.vocab_size:
-                raise RegardError(
-                    f"the tokenizer gave the id {ids.max()}, but its vocabulary has only {tokenizer.vocab_size}: "
-                    "it is damaged; learn or load it again."
-                )
-            block.ids = [ids.astype(kind)]
-    return blocks
-
-
 class _Writer:
-    """Writes the two files of one part beside their places, and moves them there when finished."""
+    """Writes the two files of one part beside their places, and moves them there when finished.
 
-    def __init__(self, folder: Path, name: str, stem: str, ids: str, end: int | None) -> None:
-        self.name, self.end = name, end
+    shared: the token that ends a document and opens the next, or None where documents have a begin token or neither.
+    """
+
+    def __init__(self, folder: Path, name: str, stem: str, ids: str, shared: int | None) -> None:
+        self.name, self.shared = name, shared
         self.kind = np.dtype(ids).newbyteorder("<")
         self.places = [folder / f"{name}-{stem}.{suffix}" for suffix in ("ids", "starts")]
         self.beside = [place.with_name(f".{place.name}.{os.getpid()}") for place in self.places]
         self.ids, self.starts = (path.open("wb") for path in self.beside)
         self.tokens = self.documents = self.bytes = self.characters = 0
 
-    def append(self, block: _Block) -> None:
+    def append(self, block: Block) -> None:
         if not block.ids:
             return
         opens = bool(block.openings) and block.openings[0] == 0
-        if self.tokens == 0 and self.end is not None and opens:
-            self._write(np.array([self.end], dtype=self.kind))
-        before = 0 if self.end is None else 1  # a document starts at the end token before it
+        if self.tokens == 0 and self.shared is not None and opens:
+            self._write(np.array([self.shared], dtype=self.kind))
+        before = 0 if self.shared is None else 1  # a document starts at the end token before it
         starts = [max(0, self.tokens + opening - before) for opening in block.openings]
         if self.documents == 0 and (not starts or starts[0] > 0):  # the part starts within a document
             starts.insert(0, 0)
@@ -398,6 +284,7 @@ def _fingerprint(config: DataConfig, tokenizer: Encoder) -> str:
     made_of = {
         "version": VERSION,
         "tokenizer": tokenizer.fingerprint,
+        "opening": tokenizer.opening,
         "end": tokenizer.end,
         "settings": {key: value for key, value in config.to_dict().items() if key != "separate_documents"},
         "source": [identity(source) for source in config.source],

@@ -3,8 +3,9 @@
 Each token but the first is predicted exactly once, from what stands before it in its window and its document. Windows
 of `context_length` tokens start `stride` tokens apart, and count what no window before them counted. With stride =
 context_length a token at a window's start sees little; a smaller stride gives every token at least context_length −
-stride tokens to see, lowers the loss, and costs context_length / stride as much. A document follows an end token where
-the tokenizer has one, and the end token after it is predicted too, as in training; bytes are those of the text alone.
+stride tokens to see, lowers the loss, and costs context_length / stride as much. A document follows a begin token, else
+an end token, where the tokenizer has one; what follows it is predicted too, as in training; bytes are those of the text
+alone.
 
 Source   Jelinek et al. 1977 (perplexity); Baevski & Auli 2019, arXiv:1809.10853, §4.2 (overlapping windows).
 Cost     one forward pass of a window for each stride.

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -179,16 +178,15 @@ class Tokenizer:
         place = Path(path)
         place = place if place.suffix == ".json" else place / files.FILE
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place.parent, suffix=".part", delete=False) as file:
-            try:
+        beside = place.with_name(f".{place.name}.{os.getpid()}")
+        try:
+            with open(beside, "w", encoding="utf-8") as file:
                 file.write(self.to_json())
                 file.flush()
                 os.fsync(file.fileno())
-            except BaseException:
-                os.unlink(file.name)
-                raise
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, place)
+            os.replace(beside, place)
+        finally:
+            beside.unlink(missing_ok=True)
         return place
 
     def to_json(self) -> str:
@@ -225,6 +223,11 @@ class Tokenizer:
     @property
     def end(self) -> int | None:
         return self.special.get("end")
+
+    @property
+    def opening(self) -> int | None:
+        """What a document starts with: the begin token, else the end token of the document before it."""
+        return self.end if self.begin is None else self.begin
 
     @property
     def unknown(self) -> int | None:
@@ -264,6 +267,13 @@ class Tokenizer:
             return before + self._hf_with_special.encode(text, add_special_tokens=False).ids + after
         parts = self._choose(len(text))(list(self.segments((text,))))
         return before + [token for part in parts for token in part.tolist()] + after
+
+    def prompt(self, text: str) -> list[int]:
+        """The ids that a model goes on from: after the begin token where there is one. An empty text is the start of
+        a document, `opening`; nothing where no token opens one.
+        """
+        ids = self.encode(text, begin=self.begin is not None)
+        return ids if ids or self.opening is None else [self.opening]
 
     def encode_batch(self, texts: Iterable[str], *, begin: bool = False, end: bool = False) -> list[fast.Ids]:
         """The ids of each text, each an array of uint32 [t]."""

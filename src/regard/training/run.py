@@ -137,7 +137,7 @@ def _fit(
         f"{sum(p.numel() for p in model.parameters()):,} parameters; {training.steps:,} steps of {training.batch_size} "
         f"× {context} tokens, {batches.epochs(training.steps):.2f} times the text."
     )
-    prompt = tokenizer.encode(training.sample_prompt) or [tokenizer.end or 0]
+    prompt = tokenizer.prompt(training.sample_prompt) or [0]
 
     def sample(step: int) -> str:
         sampling = Sampling(temperature=0.8, top_k=50, seed=derive_seed(training.seed, "sample", step) % 2**32)
