@@ -1,6 +1,9 @@
 """The friendly object: what it writes is what its stream shows, and its errors say what to do."""
 
+import json
 import math
+import os
+import stat
 
 import pytest
 import torch
@@ -114,6 +117,17 @@ def test_a_folder_becomes_the_same_model(tmp_path, lm):
     lm.transformer.double()
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_files_may_be_read_as_the_umask_says(tmp_path, lm, umask, mode):
+    before = os.umask(umask)
+    try:
+        save_model(tmp_path, lm.transformer, lm.tokenizer)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("config.json", "model.safetensors", "tokenizer.json"), mode)
+
+
 def test_what_cannot_be_loaded_is_told(tmp_path, lm):
     with pytest.raises(RegardError, match=r"there is no folder"):
         load(tmp_path / "absent")
@@ -126,6 +140,24 @@ def test_what_cannot_be_loaded_is_told(tmp_path, lm):
     larger = Tokenizer.train(["ab"], kind="bytes", special=("end", "pad"))
     with pytest.raises(RegardError, match=r"has 258 tokens and the model knows 257"):
         load(tmp_path / "bare", tokenizer=larger)
+
+
+@pytest.mark.parametrize(
+    "key", ["vocab_size", "d_model", "n_heads", "context_length", "decoder.n_layers", "decoder.d_ff"]
+)
+@pytest.mark.parametrize("size", [10**9, 10**30, 0, -1, "many", None])
+def test_absurd_sizes_are_refused_before_anything_is_built(tmp_path, lm, key, size):
+    save_model(tmp_path, lm.transformer, lm.tokenizer)
+    config = json.loads((tmp_path / "config.json").read_text())
+    *outer, last = key.split(".")
+    (config["model"][outer[0]] if outer else config["model"])[last] = size
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if size is None and last == "d_ff":
+        assert load(tmp_path).parameters == lm.parameters
+        return
+    with pytest.raises(RegardError) as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_encoder_does_not_continue_texts():

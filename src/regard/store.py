@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -35,6 +37,15 @@ def tensors_of(model: torch.nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a safetensors file that others may read as the umask says; the library keeps it to its owner."""
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(whole, path, metadata={"format": "pt"})
+    path.chmod(mode)
+
+
 def save_model(
     folder: str | os.PathLike[str],
     model: Transformer,
@@ -49,8 +60,7 @@ def save_model(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = tensors_of(model) if tensors is None else tensors
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        _replace(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+        _replace(folder / WEIGHTS, lambda path: save_tensors(path, tensors))
         if tokenizer is not None:
             tokenizer.save(folder / TOKENIZER)
         config = {"regard": FORMAT, "model": model.config.to_dict()}
@@ -140,7 +150,7 @@ def _share_again(model: Transformer) -> None:
         model.decoder.input.tokens.weight = model.encoder.input.tokens.weight
 
 
-def _replace(path: Path, write) -> None:
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(beside)

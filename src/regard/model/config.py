@@ -5,7 +5,7 @@ Sizes that parts share stand here; a stack may override them (None takes the mod
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,36 +19,42 @@ from regard.model.residual import PostNorm, Residual
 from regard.positions import Position, Sinusoidal
 from regard.settings import PerLayer, Settings, SettingsError, of_layer
 
+# Bounds keep every product of sizes countable, and a hostile file from building layers without end.
+Width = Annotated[int, Field(ge=1, le=2**24)]
+Number = Annotated[int, Field(ge=1, le=2**12)]
+Vocabulary = Annotated[int, Field(ge=1, le=2**32)]
+Context = Annotated[int, Field(ge=1, le=2**31)]
+
 
 class StackConfig(Settings):
     """A stack of equal layers. A tuple of parts repeats down the stack: `attention=(Dot(window=256), Dot())`."""
 
-    n_layers: int = Field(12, ge=1)
+    n_layers: Number = 12
     attention: PerLayer[Attention] = Dot()
     cross: Attention = Dot()
     position: PerLayer[Position] = Sinusoidal()
     feedforward: PerLayer[FeedForward] = MLP(activation="relu")
     norm: Norm = LayerNorm()
     residual: Residual = PostNorm()
-    n_heads: int | None = Field(None, ge=1)
-    n_kv_heads: int | None = Field(None, ge=1)
-    head_dim: int | None = Field(None, ge=1)
-    d_ff: int | None = Field(None, ge=1)
+    n_heads: Number | None = None
+    n_kv_heads: Number | None = None
+    head_dim: Width | None = None
+    d_ff: Width | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
 
 
 class ModelConfig(Settings):
     """A whole model. The defaults are the 2017 decoder; presets hold published recipes."""
 
-    vocab_size: int = Field(ge=1)
-    target_vocab_size: int | None = Field(None, ge=1)
-    d_model: int = Field(512, ge=1)
-    n_heads: int = Field(8, ge=1)
-    n_kv_heads: int | None = Field(None, ge=1)
-    head_dim: int | None = Field(None, ge=1)
-    d_ff: int | None = Field(None, ge=1)
-    context_length: int = Field(1024, ge=1)
-    target_context_length: int | None = Field(None, ge=1)
+    vocab_size: Vocabulary
+    target_vocab_size: Vocabulary | None = None
+    d_model: Width = 512
+    n_heads: Number = 8
+    n_kv_heads: Number | None = None
+    head_dim: Width | None = None
+    d_ff: Width | None = None
+    context_length: Context = 1024
+    target_context_length: Context | None = None
     dropout: float = Field(0.0, ge=0, lt=1)
     input: Input = TokenInput()
     encoder: StackConfig | None = None

@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,7 +33,7 @@ class Input(Part, family="regard.model.input"):
 
 class TokenInput(Input):
     scale: float | Literal["sqrt_d_model"] = 1.0
-    segments: int = 0
+    segments: int = Field(0, ge=0, le=2**16)
     norm: Norm | None = None
 
     def build(self, vocab_size: int, sizes: Sizes, tokens: Embedding | None = None) -> InputModule:

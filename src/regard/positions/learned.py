@@ -11,6 +11,7 @@ Differs  Knows no position beyond context_length: longer text is refused with on
 from __future__ import annotations
 
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from regard.layers import Embedding, Sizes
@@ -18,7 +19,7 @@ from regard.positions.base import Places, Position, PositionModule
 
 
 class Learned(Position):
-    offset: int = 0
+    offset: int = Field(0, ge=0, le=2**16)
 
     bounded = True
 

@@ -16,6 +16,7 @@ import math
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from regard.layers import Sizes
@@ -24,8 +25,8 @@ from regard.settings import SettingsError
 
 
 class Rotary(Position):
-    base: float = 10_000.0
-    fraction: float = 1.0
+    base: float = Field(10_000.0, gt=0, allow_inf_nan=False)
+    fraction: float = Field(1.0, gt=0, le=1)
     interleaved: bool = False
 
     relative = True

@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from regard.layers import Sizes
@@ -22,7 +23,7 @@ from regard.positions.base import Places, Position, PositionModule
 
 
 class Sinusoidal(Position):
-    base: float = 10_000.0
+    base: float = Field(10_000.0, gt=0, allow_inf_nan=False)
     layout: Literal["interleaved", "half"] = "interleaved"
 
     def build(self, sizes: Sizes) -> SinusoidalModule:

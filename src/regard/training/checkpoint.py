@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from regard.settings import RegardError
+from regard.store import save_tensors as save_tensors
 
 PREFIX = "step-"
 PARTIAL = ".partial-"
@@ -38,10 +39,6 @@ class Checkpoint:
     path: Path
     step: int
     state: dict[str, Any]
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
