@@ -44,6 +44,7 @@ def test_listening_changes_nothing_and_replacing_does(name):
     with taps(heard.__setitem__):
         close(model(ids, **more), plain)
     assert len(heard) >= 8
+    assert list(heard)[-1] == "head.logits"
     weights = [place for place in heard if place.endswith("attention.weights")]
     for place in weights:
         sums = heard[place].sum(-1)

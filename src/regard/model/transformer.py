@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from jaxtyping import Float, Int
@@ -28,7 +29,8 @@ class Transformer(nn.Module):
             tokens = self.encoder.input.tokens if shared and self.encoder is not None else None
             self.decoder = Stack(config, "decoder", config.output_vocab_size, tokens)
         last = "decoder" if config.decoder is not None else "encoder"
-        self.head = config.head.build(config.output_vocab_size, config.sizes(last), self.last_stack.input.tokens)
+        sizes = replace(config.sizes(last), place="head")
+        self.head = config.head.build(config.output_vocab_size, sizes, self.last_stack.input.tokens)
         initialise(self, config.initialisation, seed)
 
     @property
