@@ -4,6 +4,7 @@ import io
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -79,6 +80,23 @@ def test_what_is_wrong_is_one_line_with_the_nearest_right_one(run, tokens, tmp_p
     assert out == ""
     assert WRONG[tokens] in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_a_text_in_the_place_of_the_recipe_is_told(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tales.txt").write_text("once")
+    code, _, err = run("train", "tales.txt", "--quiet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "give --data tales.txt" in err
+
+
+@pytest.mark.parametrize("make", [torch.empty, np.empty])
+def test_too_little_memory_is_one_line(run, monkeypatch, make):
+    monkeypatch.setattr(training, "train", lambda *_, **__: make(2**50))
+    assert run("train", "gpt")[::2] == (
+        2,
+        "regard: the memory is not enough for this: take a smaller batch_size, context_length or model.\n",
+    )
 
 
 def test_wrong_sampling_is_one_line(run, folder):

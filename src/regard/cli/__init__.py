@@ -45,6 +45,10 @@ def main(tokens: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nregard: stopped.", file=sys.stderr)
         return INTERRUPTED
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        return _wrong("the memory is not enough for this: take a smaller batch_size, context_length or model.")
     except BrokenPipeError:
         # Python flushes once more at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,6 +95,11 @@ def _dash_last(tokens: list[str]) -> list[str]:
 def _sentence(error: CycloptsError) -> str:
     text = " ".join(str(error).split())
     return text if text.endswith((".", "?")) else f"{text}."
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch says it by a class of its own on a GPU, and in a plain RuntimeError on a CPU."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
 def _wrong(sentence: str) -> int:

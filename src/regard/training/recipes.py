@@ -7,6 +7,7 @@ gpt-char    the same over characters, for small texts
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from regard.attention import Dot
@@ -109,6 +110,8 @@ def recipe(name: str, size: str = "tiny", steps: int = 2000) -> RunConfig:
     if name in RECIPES:
         return RECIPES[name](SIZES[size], steps).replace(recipe=name, size=size)
     if name not in PRESETS:
+        if Path(name).exists():
+            raise SettingsError(f"{name!r} is no recipe but a file or folder: to train on it, give --data {name}.")
         raise SettingsError(f"no recipe is called {name!r}{nearest(name, [*RECIPES, *PRESETS])}")
     config = _gpt(SIZES[size], steps).replace(recipe=name, size=size)
     return config.replace(model=preset(name), tokenizer=TokenizerConfig(vocab_size=preset(name).vocab_size))
