@@ -15,6 +15,7 @@ import importlib
 import tomllib
 import types
 import typing
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, TypeVar
 
 import tomli_w
@@ -36,7 +37,7 @@ class SettingsError(RegardError):
     """A setting that does not exist, has the wrong type, or goes with another badly."""
 
 
-def nearest(word: str, words: typing.Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` where a known word is close, else a list of the known ones."""
     known = sorted(words)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
@@ -188,7 +189,7 @@ def of_layer(value: Any, layer: int) -> Any:
     return value[layer % len(value)] if isinstance(value, tuple) else value
 
 
-def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[str, Any]:
+def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """Plain values with `a.b.c=value` assignments applied; the values are read as TOML, else as text.
 
     A new `kind` drops the keys of the old one. Errors are left to the settings that read the result.
