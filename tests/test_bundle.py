@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import stat
 
 import pytest
@@ -155,9 +156,16 @@ def test_absurd_sizes_are_refused_before_anything_is_built(tmp_path, lm, key, si
     if size is None and last == "d_ff":
         assert load(tmp_path).parameters == lm.parameters
         return
-    with pytest.raises(RegardError) as caught:
+    with pytest.raises(RegardError, match=re.escape(str(tmp_path))) as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["tpu", "meta", "cpu:x", "cuda:99"])
+def test_a_device_that_is_not_there(tmp_path, lm, device):
+    save_model(tmp_path, lm.transformer, lm.tokenizer)
+    with pytest.raises(RegardError, match=f"there is no device '{device}'"):
+        load(tmp_path, device=device)
 
 
 def test_an_encoder_does_not_continue_texts():

@@ -244,6 +244,8 @@ def load(
     file's. Raises `RegardError` in one sentence if there is no model, it is damaged, or the parts do not fit.
     """
     folder = Path(path)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    _check_device(device)
     if not folder.exists():
         raise RegardError(f"there is no folder {str(path)!r}: name the folder of a run or of a model.")
     if not (folder / CONFIG).is_file():
@@ -253,4 +255,13 @@ def load(
     elif not isinstance(tokenizer, Tokenizer):
         tokenizer = Tokenizer.load(tokenizer)
     model = Model(load_model(folder), tokenizer, folder.resolve().name, folder)
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtype)
+    return model.to(device, dtype)
+
+
+def _check_device(name: str) -> None:
+    try:
+        usable = torch.empty(1, device=name).device.type != "meta"
+    except (RuntimeError, AssertionError, NotImplementedError):  # torch says it in many ways
+        usable = False
+    if not usable:
+        raise RegardError(f"there is no device {name!r} on this machine: use cpu, or see what regard doctor finds.")

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from regard.model import ModelConfig, Transformer
-from regard.settings import RegardError
+from regard.settings import RegardError, SettingsError
 from regard.text import Tokenizer
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
@@ -87,7 +87,10 @@ def load_config(folder: str | os.PathLike[str]) -> ModelConfig:
         raise RegardError(
             f"{path} has format {values['regard']}, and this version of regard reads {FORMAT}: update it."
         )
-    return ModelConfig.from_dict(values["model"])
+    try:
+        return ModelConfig.from_dict(values["model"])
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
 
 
 def load_model(folder: str | os.PathLike[str]) -> Transformer:
@@ -114,7 +117,9 @@ def load_tensors(model: Transformer, path: Path) -> None:
     except FileNotFoundError:
         raise RegardError(f"{path} is missing: a model needs its parameters beside its settings.") from None
     except (SafetensorError, OSError) as error:
-        raise RegardError(f"{path} is damaged: {error}.") from None
+        raise RegardError(
+            f"{path} is damaged ({error}): copy it again, or take one from the run's checkpoints."
+        ) from None
     firsts = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items() if name in tensors}
     for name, tensor in model.state_dict(keep_vars=True).items():
         tensors.setdefault(name, tensors[firsts[id(tensor)]] if id(tensor) in firsts else tensor)

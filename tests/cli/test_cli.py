@@ -85,9 +85,10 @@ def test_what_is_wrong_is_one_line_with_the_nearest_right_one(run, tokens, tmp_p
 def test_a_text_in_the_place_of_the_recipe_is_told(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tales.txt").write_text("once")
-    code, _, err = run("train", "tales.txt", "--quiet")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "give --data tales.txt" in err
+    for tokens in (["tales.txt"], ["gpt", "tales.txt"]):
+        code, _, err = run("train", *tokens, "--quiet")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "give --data tales.txt" in err
 
 
 @pytest.mark.parametrize("make", [torch.empty, np.empty])

@@ -69,6 +69,21 @@ def test_an_unknown_name_gets_its_nearest(capsys, name, near):
     assert near in captured.err
 
 
+def test_a_folder_that_is_not_there(capsys):
+    assert main(["show", "runs/absent"]) == 2
+    assert capsys.readouterr().err.startswith("regard: there is no folder 'runs/absent'")
+
+
+def test_settings_that_are_damaged_are_named(capsys, tmp_path):
+    (tmp_path / "run.toml").write_text("x = [")
+    assert main(["show", str(tmp_path)]) == 2
+    (tmp_path / "run.toml").write_bytes(b"\xff")
+    assert main(["show", str(tmp_path)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path / 'run.toml'}: this is not TOML" in first
+    assert f"{tmp_path / 'run.toml'} cannot be read" in second
+
+
 def test_a_folder_without_a_model(capsys, tmp_path):
     assert main(["show", str(tmp_path)]) == 2
     assert "is no model" in capsys.readouterr().err

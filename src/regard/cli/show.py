@@ -50,6 +50,8 @@ def _preset(name: str) -> str:
     from regard.model.presets import PRESETS
     from regard.planning import plan
 
+    if name not in PRESETS and Path(name).name != name:
+        raise RegardError(f"there is no folder {name!r}: name the folder of a run or of a model.")
     if name not in PRESETS:
         raise RegardError(
             f"there is no preset, mechanism or folder {name!r}{nearest(name, [*PRESETS, *pages.names()])}"
@@ -67,10 +69,10 @@ def _folder(folder: Path) -> str:
     if not settings.is_file():
         return f"{folder}\n\n{plan(load_config(folder))}"
 
-    from regard.training import RunConfig
     from regard.training.metrics import read
+    from regard.training.run import read_settings
 
-    run = RunConfig.from_toml(settings.read_text(encoding="utf-8"))
+    run = read_settings(settings)
     model = load_config(folder) if (folder / CONFIG).is_file() else run.model
     training = run.training
     lines = [line for line in read(folder / "metrics.jsonl") if "tokens" in line]

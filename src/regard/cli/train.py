@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -42,9 +43,13 @@ def train(
     The same command goes on where it was stopped. `regard show RUN` tells what was trained.
     """
     from regard import training
+    from regard.settings import RegardError
 
     recipe = what[0] if what and "=" not in what[0] else None
     overrides = list(what[1:] if recipe else what)
+    for name in overrides:
+        if "=" not in name and Path(name).exists():
+            raise RegardError(f"{name!r} is no setting but a file or folder: to train on it, give --data {name}.")
     if checkpoint_every is not None:
         overrides.append(f"training.checkpoint_every={checkpoint_every}")
     run = training.train(

@@ -103,7 +103,7 @@ def fit(
     devices.wait()
     checkpoint.prepare(checkpoints)
     found = checkpoint.load_newest(checkpoints, show.say)
-    identity = {"model": _fingerprint(model.config.to_dict()), **(identity or {})}
+    identity = {**(identity or {}), "model": _fingerprint(model.config.to_dict())}
     if found:
         check_identity(found, identity, folder)
         show.say(f"Going on from step {found.step:,} of {folder}.")
