@@ -204,6 +204,21 @@ def test_a_full_disk_under_the_model_itself(tmp_path: Path, monkeypatch: pytest.
     assert not list(tmp_path.glob("**/.partial*"))
 
 
+def test_a_full_disk_under_the_record_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/full takes no byte; the run says what is kept, and goes on when there is room."""
+    for name, steps in (("whole", 5), ("whole", 10), ("part", 5)):
+        run(tmp_path / name, small.settings(steps=steps))
+    real = Path.open
+    with monkeypatch.context() as full:
+        full.setattr(Path, "open", lambda path, *how, **more: real(
+            Path("/dev/full") if path.name == "metrics.jsonl" and how == ("a",) else path, *how, **more
+        ))  # fmt: skip
+        with pytest.raises(CheckpointError, match=r"the record of the run could not be written .*of step 5, is kept"):
+            run(tmp_path / "part", small.settings(steps=10))
+    run(tmp_path / "part", small.settings(steps=10))
+    assert small.files(tmp_path / "part") == small.files(tmp_path / "whole")
+
+
 def test_accumulation_equals_the_big_batch(tmp_path: Path) -> None:
     """In float64, on rows with unequal numbers of targets, with every term of the objective."""
 

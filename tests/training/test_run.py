@@ -1,5 +1,6 @@
 """`train`: from a text to a folder, and all that a user can do to it in between."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -99,6 +100,18 @@ def test_another_vocabulary_is_refused(text: Path, tmp_path: Path) -> None:
     assert small(None, tmp_path / "run", 6).step == 6
 
 
+def test_another_tokenizer_put_into_the_folder_is_refused(text: Path, tmp_path: Path) -> None:
+    """Whatever the size of its vocabulary; and once it is put back, the run goes on."""
+    small(text, tmp_path / "run", 3)
+    place = tmp_path / "run" / "tokenizer.json"
+    right = place.read_bytes()
+    Tokenizer.train([LINES + "äöü"], kind="characters").save(place)
+    with pytest.raises(RegardError, match="begun with another tokenizer"):
+        small(None, tmp_path / "run", 6)
+    place.write_bytes(right)
+    assert small(None, tmp_path / "run", 6).step == 6
+
+
 def test_another_text_is_refused(text: Path, tmp_path: Path) -> None:
     small(text, tmp_path / "run", 3)
     text.write_text(LINES.replace("7", "8"))
@@ -147,6 +160,17 @@ def test_mistakes_are_one_sentence(tmp_path: Path, arguments: dict, said: str) -
 def test_a_folder_that_cannot_be_written_is_told_before_the_text_is_read(text: Path, tmp_path: Path) -> None:
     with pytest.raises(RegardError, match="nothing can be written to"):
         train("gpt-char", "nowhere.txt", text / "run", quiet=True)
+
+
+def test_a_disk_that_is_full_before_training(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tokenizer, "save", full)
+        with pytest.raises(RegardError, match=r"the tokenizer and the settings could not .*\(No space left"):
+            small(text, tmp_path / "run", 3)
+    assert small(text, tmp_path / "run", 3).step == 3
 
 
 def test_an_unknown_character_in_the_prompt_is_told_before_training(text: Path, tmp_path: Path) -> None:

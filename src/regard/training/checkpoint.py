@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def save(folder: Path, step: int, write: Callable[[Path], object], state: dict[s
     return final
 
 
-def replace_files(folder: Path, write: Callable[[Path], object]) -> None:
+def replace_files(folder: Path, write: Callable[[Path], object], what: str = "the model") -> None:
     """Puts the files that `write` makes into `folder`, each whole or not at all, over those that are there."""
     partial = folder / f"{PARTIAL}files"
     try:
@@ -93,10 +94,20 @@ def replace_files(folder: Path, write: Callable[[Path], object]) -> None:
             os.replace(file, folder / file.name)
         flush(folder)
     except (OSError, SafetensorError, RegardError) as error:
-        reason = _why_not_written(_cause(error), "the model", folder, folder / "checkpoints")
+        reason = _why_not_written(_cause(error), what, folder, folder / "checkpoints")
         raise CheckpointError(reason) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def recording(folder: Path) -> Iterator[None]:
+    """Turns what the disk says while the record of the run in `folder` is written into `CheckpointError`."""
+    try:
+        yield
+    except OSError as error:
+        reason = _why_not_written(error, "the record of the run", folder, folder / "checkpoints")
+        raise CheckpointError(reason) from error
 
 
 def load_newest(folder: Path, tell: Callable[[str], object] = print) -> Checkpoint | None:

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -19,6 +20,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from regard.settings import RegardError
+from regard.training.checkpoint import recording
 
 METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
 
@@ -50,11 +52,13 @@ class Metrics:
     """Appends to the record of a run in `folder`, of which lines past the step `after` are cut first (−1: all)."""
 
     def __init__(self, folder: Path, after: int = -1, tensorboard: bool = False, writes: bool = True) -> None:
-        """`writes` is False on all processes of a run but the first."""
+        """`writes` is False on all processes of a run but the first. It, `write` and `flush` raise `RegardError`."""
+        self.folder = folder
         self._files: dict[str, IO[str]] = {}
-        for name in (METRICS, TIMINGS) if writes else ():
-            cut(folder / name, after)
-            self._files[name] = (folder / name).open("a", encoding="utf-8")
+        with recording(folder):
+            for name in (METRICS, TIMINGS) if writes else ():
+                cut(folder / name, after)
+                self._files[name] = (folder / name).open("a", encoding="utf-8")
         self._board = _board(folder / "tensorboard", after) if tensorboard and writes else None
 
     def write(self, step: int, **values: float | str) -> None:
@@ -69,8 +73,10 @@ class Metrics:
         if name not in self._files:
             return
         # Not a number is no JSON; the NaN guard stops the run before one could get here.
-        self._files[name].write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
-        self._files[name].flush()
+        line = json.dumps({"step": step, **values}, allow_nan=False) + "\n"
+        with recording(self.folder):
+            self._files[name].write(line)
+            self._files[name].flush()
         if self._board is not None:
             for key, value in values.items():
                 if isinstance(value, str):
@@ -80,12 +86,14 @@ class Metrics:
 
     def flush(self) -> None:
         """Waits until all lines are on the disk, as they must be before the checkpoint that counts on them."""
-        for file in self._files.values():
-            os.fsync(file.fileno())
+        with recording(self.folder):
+            for file in self._files.values():
+                os.fsync(file.fileno())
 
     def close(self) -> None:
         for file in self._files.values():
-            file.close()
+            with suppress(OSError):  # a full disk may refuse a line once more
+                file.close()
         if self._board is not None:
             self._board.close()
 

@@ -107,8 +107,12 @@ def _prepare(
             )
     store = prepare(config.data, learnt, folder / "data", say=say)
     config = config.replace(model=config.model.replace(vocab_size=learnt.vocab_size))
-    learnt.save(folder / TOKENIZER)
-    checkpoint.replace_files(folder, lambda to: (to / SETTINGS).write_text(config.to_toml(), encoding="utf-8"))
+
+    def write(to: Path) -> None:
+        learnt.save(to / TOKENIZER)
+        (to / SETTINGS).write_text(config.to_toml(), encoding="utf-8")
+
+    checkpoint.replace_files(folder, write, "the tokenizer and the settings")
     say(
         f"{len(store.train.ids):,} tokens to train on, {len(store.validation.ids) if store.validation else 0:,} to "
         f"validate; {learnt.vocab_size:,} in the vocabulary."
@@ -179,7 +183,7 @@ def _settle(
     if isinstance(what, RunConfig):
         config = what
     elif what is not None and str(what).endswith(".toml"):
-        config = _read(Path(what))
+        config = read_settings(Path(what))
     elif before is not None and (what is None or str(what) == before.recipe) and size in (None, before.size):
         config = before
     else:
@@ -210,10 +214,11 @@ def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:
 
 
 def _stored(folder: Path) -> RunConfig | None:
-    return _read(folder / SETTINGS) if (folder / SETTINGS).exists() else None
+    return read_settings(folder / SETTINGS) if (folder / SETTINGS).exists() else None
 
 
-def _read(path: Path) -> RunConfig:
+def read_settings(path: Path) -> RunConfig:
+    """The settings in a TOML file. Raises `RegardError`, which names the file."""
     try:
         return RunConfig.from_toml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
