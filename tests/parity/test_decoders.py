@@ -178,7 +178,7 @@ def test_equal_greedy_tokens(make):
         (llama, {"norm": RMSNorm(eps=1e-4)}),
         (llama, {"feedforward": Gated(activation="gelu")}),
     ],
-    ids=str,
+    ids=lambda value: value.__name__ if callable(value) else str(value),
 )
 @torch.no_grad()
 def test_a_mutation_is_seen(make, mutation):
