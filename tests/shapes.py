@@ -17,7 +17,10 @@ import torch
 from beartype import beartype
 from jaxtyping import jaxtyped
 
-PACKAGES = ("regard.layers", "regard.positions", "regard.attention", "regard.model", "regard.generation")
+PACKAGES = tuple(
+    f"regard.{name}"
+    for name in ("layers", "positions", "inputs", "attention", "residual", "feedforward", "model", "generation")
+)
 
 
 def check_shapes() -> int:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from regard.attention import Dot
+from regard.attention import Dot, Full, Window
 from regard.layers import RMSNorm, formulas
 from regard.model import MLP, Gated, LanguageHead, ModelConfig, PostNorm, PreNorm, StackConfig, TokenInput, Transformer
 from regard.model.presets import PRESETS, preset
@@ -26,7 +26,8 @@ LLAMA = ModelConfig(
     context_length=16,
     decoder=StackConfig(
         n_layers=2,
-        attention=(Dot(bias="none", window=4), Dot(bias="none")),
+        attention=Dot(bias="none"),
+        pattern=(Window(size=4), Full()),
         position=Rotary(),
         feedforward=Gated(),
         norm=RMSNorm(),

@@ -92,9 +92,9 @@ def test_a_new_kind_drops_the_keys_of_the_old_one():
 
 
 def test_none_is_written_as_text():
-    values = override(CONFIG.to_dict(), ["encoder.attention.window=4"])
-    assert ModelConfig.from_dict(values).encoder.attention == Dot(window=4)
-    again = override(values, ["encoder.attention.window=none", "decoder.residual=pre", "encoder=none"])
+    values = override(CONFIG.to_dict(), ["encoder.attention.softcap=4"])
+    assert ModelConfig.from_dict(values).encoder.attention == Dot(softcap=4)
+    again = override(values, ["encoder.attention.softcap=none", "decoder.residual=pre", "encoder=none"])
     config = ModelConfig.from_dict(again)
     assert config.encoder is None
     assert config.decoder.residual == PreNorm()

@@ -14,12 +14,12 @@ ROOT = Path(__file__).parent
 
 # Family → its folder or file, in the order of a forward pass.
 FAMILIES = {
-    "input": "model/input",
+    "input": "inputs",
     "positions": "positions",
     "attention": "attention",
     "norm": "layers/norm",
-    "residual": "model/residual",
-    "feed-forward": "model/feedforward",
+    "residual": "residual",
+    "feed-forward": "feedforward",
     "head": "model/heads",
     "initialisation": "model/initialisation",
 }

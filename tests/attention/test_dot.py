@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from regard.attention import Causal, Dot, Padding, Prefix, View, Window
+from regard.attention import Causal, Documents, Dot, Padding, Prefix, View, Window
 from regard.layers import Sizes
 from regard.model import ModelConfig, StackConfig
 from regard.positions import NoPosition
@@ -40,12 +40,12 @@ def test_by_hand():
 def test_heads_and_groups_by_brute_force(groups):
     """A loop over rows, heads and tokens says the same."""
     s = sizes(d=12, heads=4, groups=groups, head=3)
-    attention = Dot(window=3).build(s).double()
+    attention = Dot().build(s).double()
     with torch.no_grad():
         for p in attention.parameters():
             p.normal_()
     x = torch.randn(2, 6, 12, dtype=torch.float64)
-    got = attention(x, None, view(Causal(), 6), NoPosition().build(s), None)
+    got = attention(x, None, view(Causal(), 6).narrowed(Window(size=3)), NoPosition().build(s), None)
     q, k, v = (linear(x) for linear in (attention.q, attention.k, attention.v))
     for row in range(2):
         for t in range(6):
@@ -66,21 +66,18 @@ def test_masks_as_grids():
         return ["".join("#" if cell else "." for cell in row) for row in mask.dense(t)[0].tolist()]
 
     assert grid(Causal()) == ["#...", "##..", "###.", "####"]
-    assert grid(Causal() & Window(2)) == ["#...", "##..", ".##.", "..##"]
-    assert grid(Window(2)) == ["##..", "###.", ".###", "..##"]
     assert grid(Padding(torch.tensor([2]))) == ["##.."] * 4
     assert grid(Padding.left(torch.tensor([3]), 4)) == [".###"] * 4
     assert grid(Causal() | Prefix(torch.tensor([3]))) == ["###.", "###.", "###.", "####"]
 
 
 def test_views_of_a_mask():
-    mask = Causal() & Window(5) & Padding(torch.tensor([3, 4])) & Window(2)
+    mask = Causal() & Padding(torch.tensor([3, 4]))
     assert mask.is_causal
-    assert mask.window == 2
     assert mask.lengths.tolist() == [3, 4]
     assert mask.documents is None
-    assert mask.made_of(Causal, Window, Padding)
-    assert not mask.made_of(Causal, Padding)
+    assert mask.made_of(Causal, Documents, Padding)
+    assert not mask.made_of(Causal, Documents)
     assert not (Causal() | Prefix(torch.tensor([1]))).is_causal
 
 

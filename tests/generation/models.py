@@ -2,7 +2,7 @@
 
 import torch
 
-from regard.attention import Dot
+from regard.attention import Full, Window
 from regard.model import ModelConfig, Normal, PreNorm, StackConfig, Transformer
 from regard.positions import Learned, Rotary, Sinusoidal
 from regard.text import Tokenizer
@@ -27,7 +27,7 @@ def decoder(
 
 def windowed(**changes) -> Transformer:
     """Its first layer sees three tokens only."""
-    return decoder("rotary", attention=(Dot(window=3), Dot()), **changes)
+    return decoder("rotary", pattern=(Window(size=3), Full()), **changes)
 
 
 def byte_tokenizer(special=("end",)) -> Tokenizer:

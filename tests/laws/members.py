@@ -9,30 +9,38 @@ from __future__ import annotations
 import torch
 
 import regard.attention
+import regard.attention.pattern
+import regard.feedforward
+import regard.inputs
 import regard.layers.norm
-import regard.model.feedforward
 import regard.model.heads
 import regard.model.initialisation
-import regard.model.input
-import regard.model.residual
 import regard.positions
+import regard.residual
 from regard.layers import LayerNorm, RMSNorm
 from regard.model import ModelConfig, StackConfig, Transformer
 
 FAMILIES = {
     "attention": regard.attention,
+    "pattern": regard.attention.pattern,
     "position": regard.positions,
     "norm": regard.layers.norm,
-    "feedforward": regard.model.feedforward,
-    "residual": regard.model.residual,
-    "input": regard.model.input,
+    "feedforward": regard.feedforward,
+    "residual": regard.residual,
+    "input": regard.inputs,
     "head": regard.model.heads,
     "initialisation": regard.model.initialisation,
 }
 
 VARIANTS = {
     "attention": {
-        "dot": [{"window": 3}, {"softcap": 2.0, "scale": 0.7}, {"bias": "qkv"}, {"bias": "none"}],
+        "dot": [{"softcap": 2.0, "scale": 0.7}, {"qk_norm": RMSNorm().to_dict()}, {"bias": "qkv"}, {"bias": "none"}],
+    },
+    "pattern": {
+        "window": [{"size": 3}],
+        "dilated": [{"size": 2, "step": 3}],
+        "global": [{"size": 2, "tokens": 2}],
+        "bigbird": [{"block": 2, "random": 1}],
     },
     "position": {
         "learned": [{"offset": 2}],
@@ -78,7 +86,7 @@ def config(where: str, **changes) -> ModelConfig:
     if where == "encoder-decoder" and isinstance(inner.get("attention"), dict):
         kind = regard.attention.KINDS[inner["attention"]["kind"]]
         if "cross" in kind.offers:
-            decoder["cross"] = {k: v for k, v in inner["attention"].items() if k != "window"}
+            decoder["cross"] = inner["attention"]
     return ModelConfig.from_dict(
         {
             "vocab_size": VOCAB,
@@ -111,7 +119,7 @@ def members() -> dict[str, ModelConfig]:
                     continue  # variants of positions meet the first attention only
                 name = f"{where} {label(attention)} {label(position)}"
                 found[name] = config(where, attention=attention, position=position)
-        for family in ("norm", "feedforward", "residual", "input", "head"):
+        for family in ("pattern", "norm", "feedforward", "residual", "input", "head"):
             for part in parts(family):
                 found[f"{where} {family} {label(part)}"] = config(where, **{family: part})
         for heads in (1, 3):
@@ -120,7 +128,7 @@ def members() -> dict[str, ModelConfig]:
             )
     found["decoder layers differ"] = config(
         "decoder",
-        attention=[{"kind": "dot", "window": 4}, {"kind": "dot"}],
+        pattern=[{"kind": "window", "size": 4}, {"kind": "full"}],
         position=["rotary", "none"],
         feedforward=["gated", "mlp"],
         n_layers=3,

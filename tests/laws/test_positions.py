@@ -18,7 +18,7 @@ def scores(position, shift):
     q = k = x.unflatten(-1, (2, 6)).transpose(1, 2)
     q, k = position.turn(q, k, at, at)
     result = q @ k.transpose(-1, -2)
-    bias = position.bias(q, k, at, at, None)
+    bias = position.bias(q, k, at, at, lambda: None)
     return result if bias is None else result + bias
 
 

@@ -19,7 +19,10 @@ ORDER = [
     "data",
     "layers",
     "positions",
+    "inputs",
     "attention",
+    "residual",
+    "feedforward",
     "model",
     "planning",
     "store",
@@ -32,7 +35,7 @@ ORDER = [
 ]
 
 # The model knows tensors; never text, files or devices.
-BARRED = {part: {"text", "data"} for part in ("layers", "positions", "attention", "model", "planning")}
+BARRED = {part: {"text", "data"} for part in ORDER[ORDER.index("layers") : ORDER.index("store")]}
 
 # Every name of the package's front is imported when it is first used.
 LAZY = {"__init__", "__main__"}

@@ -22,12 +22,27 @@ from regard.layers import Sizes
 from regard.positions import PositionModule
 from regard.settings import Part
 
+OFFERS = {
+    "self": "look at its whole sentence, as an encoder must",
+    "causal": "look back only, as a decoder must",
+    "cross": "read another stack",
+    "cache": "go on from what it has seen",
+    "turn": "let a position turn its queries and keys",
+    "scores": "take a bias on its scores",
+    "weights": "give the share of each token that it sees",
+    "patterns": "see a part of the tokens only",
+    "documents": "keep packed documents apart",
+}
+
 
 class Attention(Part, family="regard.attention"):
     """Who looks at whom, and how strongly."""
 
     offers: ClassVar[frozenset[str]] = frozenset()
-    """What the mechanism can do, of: self, causal, cross, cache, scores (a bias may be added), documents."""
+    """What the mechanism can do, of `OFFERS`."""
+
+    unmoved: ClassVar[tuple[str, ...]] = ()
+    """Ends of the names of parameters that no gradient reaches; the file says why."""
 
     def check(self, sizes: Sizes) -> None:
         """Refuse sizes that do not go with this mechanism: raises `SettingsError`."""

@@ -96,6 +96,38 @@ class KeysValues(Entry):
         return sum(x.numel() * x.element_size() for x in (self.k, self.v) if x is not None)
 
 
+class State(Entry):
+    """A state of constant size: a few tensors [b …] that hold all that a recurrence knows of the tokens seen.
+
+    None until the first step; a row of zeros has seen nothing. Steps write new tensors and never change old ones, so a
+    snapshot is free.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: tuple[Tensor, ...] | None = None
+
+    def write(self, *tensors: Tensor) -> None:
+        self.tensors = tensors
+
+    def gather(self, rows: Int[Tensor, "n"]) -> None:
+        if self.tensors is not None:
+            self.tensors = tuple(x.index_select(0, rows) for x in self.tensors)
+
+    def reset(self, rows: Int[Tensor, "n"]) -> None:
+        if self.tensors is not None:
+            self.tensors = tuple(x.index_fill(0, rows, 0) for x in self.tensors)
+
+    def snapshot(self) -> tuple[Tensor, ...] | None:
+        return self.tensors
+
+    def rollback(self, snapshot: tuple[Tensor, ...] | None) -> None:
+        self.tensors = snapshot
+
+    @property
+    def bytes(self) -> int:
+        return sum(x.numel() * x.element_size() for x in self.tensors or ())
+
+
 class Memory(KeysValues):
     """Keys and values of an encoder's output: written once, by the first step that looks."""
 

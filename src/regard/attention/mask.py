@@ -4,16 +4,19 @@
 
 True means *may attend*. Tokens are known by their slot, their place in the row counted from 0; a mask says which
 slots s a slot t may see. Parts are joined with `&` and `|`, and a mechanism asks for the views it understands
-(`is_causal`, `window`, `lengths`, `documents`, `dense`). Positions derive from the mask too, so the side of the
-padding cannot change an answer.
+(`is_causal`, `lengths`, `documents`, `dense`). Positions derive from the mask too, so the side of the padding cannot
+change an answer. What a layer may see of that by position is its `Pattern`.
 """
 
 from __future__ import annotations
+
+from copy import copy
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from regard.attention.pattern import Full, Pattern, Window
 from regard.positions import Places
 
 
@@ -40,12 +43,6 @@ class Mask:
     def is_causal(self) -> bool:
         """Whether no slot sees a later one."""
         return any(isinstance(part, Causal) for part in self.parts)
-
-    @property
-    def window(self) -> int | None:
-        """The narrowest window, or None."""
-        sizes = [part.size for part in self.parts if isinstance(part, Window)]
-        return min(sizes) if sizes else None
 
     @property
     def lengths(self) -> Int[Tensor, "b"] | None:
@@ -92,16 +89,6 @@ class Causal(Mask):
 
     def allowed(self, q: Tensor, k: Tensor) -> Tensor:
         return k <= q
-
-
-class Window(Mask):
-    """A slot sees the slots less than `size` away. With `Causal`, itself and the size − 1 before it."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def allowed(self, q: Tensor, k: Tensor) -> Tensor:
-        return (q - k < self.size) & (k - q < self.size)
 
 
 class Padding(Mask):
@@ -178,7 +165,8 @@ class Or(Mask):
 class View:
     """A mask laid over the queries and keys at hand; what it computes is shared by all layers.
 
-    `square` says that queries and keys are the same whole rows, so that a kernel's own causal mode applies.
+    `square` says that queries and keys are the same whole rows, so that a kernel's own causal mode applies. `fresh`
+    marks which of the tokens that a step brings to a cache are real; without a cache the mask says it.
     """
 
     def __init__(
@@ -188,21 +176,39 @@ class View:
         k_slots: Int[Tensor, "#b s"],
         square: bool = False,
         q_mask: Mask | None = None,
+        fresh: Bool[Tensor, "b t"] | None = None,
     ) -> None:
-        self.mask, self.q_slots, self.k_slots, self.square = mask, q_slots, k_slots, square
+        self.mask, self.q_slots, self.k_slots, self.square, self.fresh = mask, q_slots, k_slots, square, fresh
         self.q_at = Places((q_mask or mask).positions(q_slots))
         self.k_at = self.q_at if square else Places(mask.positions(k_slots))
-        self._dense: dict[int | None, Bool[Tensor, "#b 1 t s"] | None] = {}
+        self.pattern: Pattern | None = None
+        self._seen: tuple[Bool[Tensor, "#b 1 #t s"] | None] | None = None
 
-    def dense(self, window: int | None = None) -> Bool[Tensor, "#b 1 t s"] | None:
-        """Who may look, as a tensor with a head axis, narrowed by a layer's own window; None: everybody."""
-        if window not in self._dense:
-            mask = self.mask if window is None else self.mask & Window(window)
-            seen = mask.allowed(self.q_slots[:, :, None], self.k_slots[:, None, :])
-            self._dense[window] = None if seen is None else seen[:, None]
-        return self._dense[window]
+    def narrowed(self, pattern: Pattern) -> View:
+        """The same view through a layer's pattern."""
+        if isinstance(pattern, Full):
+            return self
+        view = copy(self)
+        view.pattern, view._seen = pattern, None
+        return view
 
-    def only_causal(self, window: int | None = None) -> bool:
+    def seen(self) -> Bool[Tensor, "#b 1 #t s"] | None:
+        """Who may look, as a tensor with a head axis; None: everybody."""
+        if self._seen is None:
+            both = self.mask.allowed(self.q_slots[:, :, None], self.k_slots[:, None, :])
+            if self.pattern is not None:
+                here = self.pattern.allowed(self.q_at.index[:, :, None], self.k_at.index[:, None, :])
+                both = here if both is None else both if here is None else both & here
+            self._seen = (None if both is None else both[:, None],)
+        return self._seen[0]
+
+    def only_causal(self) -> bool:
         """Whether this is the plain square triangle, which kernels know without a tensor."""
-        narrow = window is not None and window < self.k_slots.shape[1]
-        return self.square and type(self.mask) is Causal and not narrow
+        wide = isinstance(self.pattern, Window) and self.pattern.size >= self.k_slots.shape[1]
+        return self.square and type(self.mask) is Causal and (self.pattern is None or wide)
+
+    def real(self) -> Bool[Tensor, "#b s"] | None:
+        """Which keys are real tokens rather than padding; None: all. With a cache: of those that this step brings."""
+        if self.fresh is not None or self.mask.padding is None:
+            return self.fresh
+        return self.mask.padding.allowed(self.q_slots[:, :1, None], self.k_slots[:, None, :])[:, 0]

@@ -197,22 +197,25 @@ def _rounded(module: torch.nn.Module, dtype: torch.dtype) -> tuple[torch.nn.Modu
 def _attention(device: str, dtype: torch.dtype) -> Pairs:
     import torch
 
-    from regard.attention import Causal, Dot, Padding, View
+    from regard.attention import Causal, Dot, Full, Padding, Pattern, View, Window
     from regard.layers import Sizes, formulas
     from regard.positions import PositionModule
 
     sizes = Sizes(d_model=128, n_heads=4, n_kv_heads=2, head_dim=32, d_ff=512, context_length=128)
     pairs = []
-    for settings in (Dot(), Dot(window=16)):
-        module, exact = _rounded(settings.build(sizes), dtype)
+    for pattern in (Full(), Window(size=16)):
+        module, exact = _rounded(Dot().build(sizes), dtype)
         for length in (1, 65):
             for lengths in (None, torch.tensor([length, (length + 1) // 2])):
                 x = torch.randn(2, length, 128).to(dtype)
 
-                def look(module: torch.nn.Module, x: Tensor, lengths: Tensor | None) -> Tensor:
+                def look(
+                    module: torch.nn.Module, x: Tensor, lengths: Tensor | None, pattern: Pattern = pattern
+                ) -> Tensor:
                     slots = torch.arange(x.shape[1], device=x.device)[None]
                     mask = Causal() if lengths is None else Causal() & Padding(lengths.to(x.device))
-                    return module(x, None, View(mask, slots, slots, square=True), PositionModule(), None)
+                    view = View(mask, slots, slots, square=True).narrowed(pattern)
+                    return module(x, None, view, PositionModule(), None)
 
                 y = look(module.to(device), x.to(device), lengths)
                 with formulas():

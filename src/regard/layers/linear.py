@@ -18,12 +18,13 @@ from regard.layers.product import linear
 class Linear(nn.Module):
     """y = x Wᵀ + b.
 
-    `residual` says that y is added to the residual stream; initialisation scales such layers by depth.
+    `residual` says that y is added to the residual stream; initialisation scales such layers by depth. `gain`
+    multiplies the first values.
     """
 
     def __init__(self, d_in: int, d_out: int, bias: bool = True, residual: bool = False) -> None:
         super().__init__()
-        self.residual = residual
+        self.residual, self.gain = residual, 1.0
         self.weight = nn.Parameter(torch.empty(d_out, d_in))
         self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Sizes:
     """Sizes that parts of one layer share. All are resolved: nothing is None.
 
-    `layer` counts from 0 within its stack of `depth` layers; `place` names the spot for taps (`decoder.3`).
+    `layer` counts from 0 within its stack of `depth` layers; `place` names the spot for taps (`decoder.3`). `causal`
+    says that the stack is a decoder, `other_depth` how many layers the model's other stack has (0: it has none).
     """
 
     d_model: int
@@ -21,4 +22,6 @@ class Sizes:
     dropout: float = 0.0
     layer: int = 0
     depth: int = 1
+    other_depth: int = 0
+    causal: bool = False
     place: str = ""

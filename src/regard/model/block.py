@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention import CacheSlot, View
-from regard.layers import Sizes
+from regard.layers import Linear, Sizes
 from regard.model.config import StackConfig
 from regard.positions import PositionModule
+from regard.residual import Stream
 from regard.settings import of_layer
 
 
@@ -25,10 +26,13 @@ class Block(nn.Module):
         self.cross = config.cross.build(part("cross")) if cross else None
         self.feedforward = of_layer(config.feedforward, sizes.layer).build(part("feedforward"))
         self.residual = config.residual.build(config.norm, sizes, steps=3 if cross else 2)
+        for name, module in self.named_modules():
+            if isinstance(module, Linear) and name.split(".")[-1] not in ("q", "k"):
+                module.gain = config.residual.gain(sizes)
 
     def forward(
         self,
-        stream: Float[Tensor, "b t d"],
+        stream: Stream,
         view: View,
         position: PositionModule,
         nowhere: PositionModule,
@@ -36,7 +40,7 @@ class Block(nn.Module):
         source: Float[Tensor, "b s d"] | None = None,
         source_view: View | None = None,
         source_slot: CacheSlot | None = None,
-    ) -> Float[Tensor, "b t d"]:
+    ) -> Stream:
         steps = [lambda x: self.attention(x, None, view, position, slot)]
         if self.cross is not None:
             cross = self.cross

@@ -5,18 +5,20 @@ Sizes that parts share stand here; a stack may override them (None takes the mod
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from regard.attention import Attention, Dot
+from regard.attention import Attention, Dot, Full, Pattern
+from regard.attention.base import OFFERS
+from regard.feedforward import MLP, FeedForward
+from regard.inputs import Input, TokenInput
 from regard.layers import LayerNorm, Norm, Sizes
-from regard.model.feedforward import MLP, FeedForward
 from regard.model.heads import Head, LanguageHead
 from regard.model.initialisation import Initialisation, Normal
-from regard.model.input import Input, TokenInput
-from regard.model.residual import PostNorm, Residual
 from regard.positions import Position, Sinusoidal
+from regard.residual import PostNorm, Residual
 from regard.settings import PerLayer, Settings, SettingsError, of_layer
 
 # Bounds keep every product of sizes countable, and a hostile file from building layers without end.
@@ -27,10 +29,11 @@ Context = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class StackConfig(Settings):
-    """A stack of equal layers. A tuple of parts repeats down the stack: `attention=(Dot(window=256), Dot())`."""
+    """A stack of equal layers. A tuple of parts repeats down the stack: `pattern=(Window(size=256), Full())`."""
 
     n_layers: Number = 12
     attention: PerLayer[Attention] = Dot()
+    pattern: PerLayer[Pattern] = Full()
     cross: Attention = Dot()
     position: PerLayer[Position] = Sinusoidal()
     feedforward: PerLayer[FeedForward] = MLP(activation="relu")
@@ -94,6 +97,8 @@ class ModelConfig(Settings):
             dropout=self.dropout if stack.dropout is None else stack.dropout,
             layer=layer,
             depth=stack.n_layers,
+            other_depth=sum(other.n_layers for other in self.stacks.values()) - stack.n_layers,
+            causal=name == "decoder",
             place=f"{name}.{layer}",
         )
 
@@ -119,17 +124,25 @@ class ModelConfig(Settings):
             for layer in range(stack.n_layers):
                 self._check_layer(name, stack, layer, needs)
             if self.family == "encoder-decoder" and name == "decoder":
-                self._refuse(stack.cross, {"cross"}, "cross-attention")
+                self._refuse(stack.cross, {"cross"}, "cannot be cross-attention")
+                stack.cross.check(sizes)
         return self
 
     def _check_layer(self, name: str, stack: StackConfig, layer: int, needs: set[str]) -> None:
         attention, position = of_layer(stack.attention, layer), of_layer(stack.position, layer)
-        self._refuse(attention, needs, f"a {name}")
+        pattern = of_layer(stack.pattern, layer)
+        self._refuse(attention, needs, f"cannot stand in a {name}")
+        self._refuse(attention, position.needs - {"causal"}, f"does not go with {position.kind} positions")
+        if "causal" in position.needs and name != "decoder":
+            raise SettingsError(f"{position.kind} positions count what came before, so they stand in a decoder only")
+        if not isinstance(pattern, Full):
+            self._refuse(attention, {"patterns"}, f"does not go with a {pattern.kind} pattern")
         sizes = self.sizes(name, layer)
         attention.check(sizes)
         position.check(sizes)
+        of_layer(stack.feedforward, layer).check(sizes)
 
-    def _refuse(self, attention: Attention, needs: set[str], where: str) -> None:
+    def _refuse(self, attention: Attention, needs: Set[str], where: str) -> None:
         missing = needs - attention.offers
         if missing:
-            raise SettingsError(f"{attention.kind} attention cannot stand in {where}: it offers no {min(missing)} use")
+            raise SettingsError(f"{attention.kind} attention {where}: it cannot {OFFERS[min(missing)]}")

@@ -77,6 +77,7 @@ def initialise(model: nn.Module, settings: Initialisation, seed: int) -> None:
                 fresh = torch.empty_like(module.weight, device="cpu", dtype=torch.float32)
                 if isinstance(module, Linear):
                     settings.matrix(fresh, module.residual, max(writers[name.split(".")[0]], 1), random)
+                    fresh *= module.gain
                 else:
                     settings.table(fresh, random)
                 module.weight.copy_(fresh)

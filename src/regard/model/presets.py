@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from regard.attention import Dot
+from regard.feedforward import MLP, Gated
+from regard.inputs import TokenInput
 from regard.layers import LayerNorm, RMSNorm
 from regard.model.config import ModelConfig, StackConfig
-from regard.model.feedforward import MLP, Gated
 from regard.model.heads import LanguageHead
 from regard.model.initialisation import Normal, Xavier
-from regard.model.input import TokenInput
-from regard.model.residual import PostNorm, PreNorm
 from regard.positions import Learned, Rotary, Sinusoidal
+from regard.residual import PostNorm, PreNorm
 from regard.settings import SettingsError, nearest
 
 

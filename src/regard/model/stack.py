@@ -47,6 +47,9 @@ class Stack(nn.Module):
 
         cross = self.causal and config.encoder is not None
         self.layers = nn.ModuleList(Block(stack, config.sizes(name, layer), cross) for layer in range(stack.n_layers))
+        patterns = [of_layer(stack.pattern, layer) for layer in range(stack.n_layers)]
+        self.patterns = list(dict.fromkeys(patterns))
+        self.pattern_of_layer = [self.patterns.index(pattern) for pattern in patterns]
         self.end = stack.residual.end(stack.norm, sizes)
 
     def forward(
@@ -67,7 +70,9 @@ class Stack(nn.Module):
                 "shorten it, or train a model with a longer context_length."
             )
         view = self._view(mask, cache, t, ids.device)
+        views = [view.narrowed(pattern) for pattern in self.patterns]
         x = self.input(ids, lambda x: self._add_positions(x, view), segments)
+        stream = self.config.residual.begin(x)
         source_view = None
         if encoded is not None:
             s_slots = torch.arange(encoded.x.shape[1], device=ids.device)[None]
@@ -78,10 +83,11 @@ class Stack(nn.Module):
                 slot = CacheSlot(cache.entries[layer], view.q_slots, reach, cache.even)
                 source_slot = CacheSlot(cache.memories[layer], view.q_slots, reach, cache.even) if encoded else None
             position = self.positions[self.position_of_layer[layer]]
-            x = block(x, view, position, self.nowhere, slot, encoded and encoded.x, source_view, source_slot)
+            seen = views[self.pattern_of_layer[layer]]
+            stream = block(stream, seen, position, self.nowhere, slot, encoded and encoded.x, source_view, source_slot)
         if cache is not None:
             cache.advance(mask.lengths, t)
-        return self.end(x)
+        return self.end(stream)
 
     def _view(self, mask: Mask, cache: Cache | None, t: int, device: torch.device) -> View:
         slots = torch.arange(t, device=device)[None]
@@ -95,8 +101,9 @@ class Stack(nn.Module):
             return View(Causal(), slots, slots, square=True)
         q_slots = slots + (cache.longest if cache.even else cache.lengths[:, None])
         k_slots = torch.arange(cache.longest + t, device=device)[None]
+        fresh = None if mask.lengths is None else slots < mask.lengths[:, None]
         # The newest token of even rows sees all there is.
-        return View(Mask() if cache.even and t == 1 else Causal(), q_slots, k_slots)
+        return View(Mask() if cache.even and t == 1 else Causal(), q_slots, k_slots, fresh=fresh)
 
     def _add_positions(self, x: Float[Tensor, "b t d"], view: View) -> Float[Tensor, "b t d"]:
         for position in self.positions:

@@ -2,13 +2,16 @@
 
 The model knocks at every door and never asks who is inside:
 
-    add(x, at)                     once, on the input                   learned, sinusoidal
-    turn(q, k, q_at, k_at)         in each layer, on queries and keys   rotary
-    bias(q, k, q_at, k_at, mask)   in each layer, on the scores         ALiBi, T5, …
+    add(x, at)                       once, on the input                    learned, sinusoidal
+    turn(q, k, q_at, k_at)           in each layer, on queries and keys    rotary, xPos
+    bias(q, k, q_at, k_at, seen)     in each layer, on the scores          ALiBi, T5, Shaw, Transformer-XL, CoPE, …
+    values(weights, q_at, k_at)      in each layer, beside the mixture     Shaw
 
-q and k arrive unturned and unscaled, as [b h t e] and [b g s e]. A bias is added to the scaled scores (outside the
-scale); it broadcasts to [b h t s], has b = 1 where it depends on t − s alone, and sees the mask, so that padding
-and other documents cannot leak through a contextual encoding.
+q and k arrive unscaled, as [b h t e] and [b g s e]; `bias` gets the keys of the heads that share them repeated, [b h s
+e]. A bias broadcasts to [b h t s] and has b = 1 where it
+depends on t − s alone; it is added to the scaled scores, or where it is made of q and k (`inside_scale`) to the
+products before they are scaled. `seen()` [b 1 t s] says who may look (None: everybody), so that padding and other
+documents cannot leak through an encoding that reads the text.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from regard.layers import Sizes
@@ -40,6 +43,10 @@ class Places:
 class Position(Part, family="regard.positions"):
     """How a stack tells where a token stands."""
 
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What the layers' attention must offer: turn (queries and keys to turn), scores (a bias may be added), weights
+    (a share for each token seen), causal (only what came before)."""
+
     shared: ClassVar[bool] = True
     """One module for all layers that name the same settings (True), or one for each layer."""
 
@@ -48,6 +55,9 @@ class Position(Part, family="regard.positions"):
 
     relative: ClassVar[bool] = False
     """Whether shifting all positions by the same number changes nothing (a law checks it)."""
+
+    unmoved: ClassVar[tuple[str, ...]] = ()
+    """Ends of the names of parameters that no gradient reaches; the file says why."""
 
     def check(self, sizes: Sizes) -> None:
         """Refuse sizes that do not go with this encoding: raises `SettingsError`."""
@@ -58,6 +68,12 @@ class Position(Part, family="regard.positions"):
 
 class PositionModule(nn.Module):
     """All doors, closed: no position at all. Encodings override the ones they use."""
+
+    inside_scale: ClassVar[bool] = False
+    """Whether the bias is made of q and k, and so is scaled with their products."""
+
+    reads_weights: ClassVar[bool] = False
+    """Whether `values` is in use: the mechanism must then take its plain formula."""
 
     def add(self, x: Float[Tensor, "b t d"], at: Places) -> Float[Tensor, "b t d"]:
         return x
@@ -74,9 +90,12 @@ class PositionModule(nn.Module):
     def bias(
         self,
         q: Float[Tensor, "b h t e"],
-        k: Float[Tensor, "b g s e"],
+        k: Float[Tensor, "b h s e"],
         q_at: Places,
         k_at: Places,
-        mask: object,
+        seen: Callable[[], Bool[Tensor, "#b 1 #t s"] | None],
     ) -> Float[Tensor, "#b #h t s"] | None:
+        return None
+
+    def values(self, weights: Float[Tensor, "b h t s"], q_at: Places, k_at: Places) -> Float[Tensor, "b h t e"] | None:
         return None

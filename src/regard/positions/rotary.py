@@ -29,6 +29,7 @@ class Rotary(Position):
     fraction: float = Field(1.0, gt=0, le=1)
     interleaved: bool = False
 
+    needs = frozenset({"turn"})
     relative = True
 
     def check(self, sizes: Sizes) -> None:

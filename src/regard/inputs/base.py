@@ -1,11 +1,8 @@
-"""The input of a stack: ids become vectors, positions are added, and dropout is applied.
+"""The contract of an input: ids become vectors, positions are added, and dropout is applied.
 
-    x_t = dropout(norm(scale · E[id_t] + S[segment_t] + position_t))
+    x_t = dropout(norm(scale · table(id_t) + S[segment_t] + position_t))
 
-Source   Vaswani et al. 2017, arXiv:1706.03762, §3.4 (scale √d) and §5.4 (dropout on the sum);
-         Devlin et al. 2018, arXiv:1810.04805, §3 (segments, a norm on the sum).
-Cost     v · d parameters; a row of the table a token.
-Differs  Positions come between the sum and the norm, through the stack's position encoding.
+Inputs differ in their table alone: a module from ids to vectors, whose `matrix()` a tied head reads.
 """
 
 from __future__ import annotations
@@ -23,29 +20,28 @@ from regard.layers import Embedding, Norm, Sizes, tap
 from regard.settings import Part
 
 
-class Input(Part, family="regard.model.input"):
-    """What turns a stack's input into vectors."""
+class Input(Part, family="regard.inputs"):
+    """What turns a stack's ids into vectors."""
 
-    def build(self, vocab_size: int, sizes: Sizes, tokens: Embedding | None = None) -> InputModule:
-        """`tokens`: another stack's table, to be shared."""
-        raise NotImplementedError
-
-
-class TokenInput(Input):
     scale: float | Literal["sqrt_d_model"] = 1.0
     segments: int = Field(0, ge=0, le=2**16)
     norm: Norm | None = None
 
+    def table(self, vocab_size: int, sizes: Sizes) -> Embedding:
+        """The module that gives each id its vector: forward(ids [b t]) → [b t d], and matrix() → [v d]."""
+        raise NotImplementedError
+
     def build(self, vocab_size: int, sizes: Sizes, tokens: Embedding | None = None) -> InputModule:
-        return InputModule(self, vocab_size, sizes, tokens)
+        """`tokens`: another stack's table, to be shared."""
+        return InputModule(self, sizes, tokens if tokens is not None else self.table(vocab_size, sizes))
 
 
 class InputModule(nn.Module):
-    def __init__(self, settings: TokenInput, vocab_size: int, sizes: Sizes, tokens: Embedding | None) -> None:
+    def __init__(self, settings: Input, sizes: Sizes, tokens: Embedding) -> None:
         super().__init__()
         self.scale = sizes.d_model**0.5 if settings.scale == "sqrt_d_model" else float(settings.scale)
         self.dropout, self.place = sizes.dropout, sizes.place
-        self.tokens = tokens if tokens is not None else Embedding(vocab_size, sizes.d_model)
+        self.tokens = tokens
         self.segments = Embedding(settings.segments, sizes.d_model) if settings.segments else None
         self.norm = settings.norm.build(sizes.d_model) if settings.norm is not None else None
 
@@ -64,8 +60,3 @@ class InputModule(nn.Module):
         if self.norm is not None:
             x = self.norm(x)
         return tap(self.place, "input", F.dropout(x, self.dropout, self.training))
-
-
-KINDS: dict[str, type[Input]] = {
-    "tokens": TokenInput,
-}
