@@ -101,24 +101,42 @@ def config(where: str, **changes) -> ModelConfig:
     )
 
 
-def fits(where: str, attention: dict) -> bool:
-    offers = regard.attention.KINDS[attention["kind"]].offers
-    needs = {"encoder": {"self"}, "decoder": {"self", "causal"}, "encoder-decoder": {"self", "causal", "cross"}}
-    return needs[where] <= offers
+NEEDS = {"encoder": {"self"}, "decoder": {"causal"}, "encoder-decoder": {"self", "causal"}}
+
+
+def fits(where: str, attention: dict, position: dict) -> bool:
+    """Whether they may stand there together. (That other pairs are refused is a law of its own.)"""
+    needs = regard.positions.KINDS[position["kind"]].needs
+    if "causal" in needs and where != "decoder":
+        return False
+    return NEEDS[where] | (needs - {"causal"}) <= regard.attention.KINDS[attention["kind"]].offers
+
+
+PLAIN = {"kind": "dot"}
+
+
+def doors() -> list[dict]:
+    """One position for each set of doors that positions use."""
+    by_needs = {tuple(sorted(kind.needs)): name for name, kind in reversed(regard.positions.KINDS.items())}
+    return [{"kind": name} for name in reversed(by_needs.values())]
+
+
+def meetings(where: str) -> list[tuple[dict, dict]]:
+    """Which attention meets which position: the plain one meets all, the others one for each door that they open."""
+    found = []
+    for attention in parts("attention"):
+        every = parts("position") if attention == PLAIN else doors() if len(attention) == 1 else doors()[:2]
+        found += [(attention, position) for position in every if fits(where, attention, position)]
+    return found
 
 
 def members() -> dict[str, ModelConfig]:
-    """name → settings: attention × position × family, and every other part in every family."""
+    """name → settings: attention and position in every family, and every other part in every family."""
     found: dict[str, ModelConfig] = {}
     for where in ("encoder", "decoder", "encoder-decoder"):
-        for attention in parts("attention"):
-            if not fits(where, attention):
-                continue
-            for position in parts("position"):
-                if attention != parts("attention")[0] and len(position) > 1:
-                    continue  # variants of positions meet the first attention only
-                name = f"{where} {label(attention)} {label(position)}"
-                found[name] = config(where, attention=attention, position=position)
+        for attention, position in meetings(where):
+            name = f"{where} {label(attention)} {label(position)}"
+            found[name] = config(where, attention=attention, position=position)
         for family in ("pattern", "norm", "feedforward", "residual", "input", "head"):
             for part in parts(family):
                 found[f"{where} {family} {label(part)}"] = config(where, **{family: part})

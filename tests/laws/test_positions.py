@@ -1,11 +1,15 @@
-"""A relative encoding ignores a shift, and only a relative one does."""
+"""A relative encoding ignores a shift, and only a relative one does; and who may stand with whom."""
 
 import pytest
 import torch
 
+from regard.attention import KINDS as ATTENTIONS
+from regard.attention import Padding
 from regard.layers import Sizes
-from regard.positions import KINDS, Places, Position
-from tests.laws.members import label, parts
+from regard.positions import KINDS as POSITIONS
+from regard.positions import Places, Position
+from regard.settings import SettingsError
+from tests.laws.members import NEEDS, close, config, fits, label, parts, rich, words
 
 SIZES = Sizes(d_model=12, n_heads=2, n_kv_heads=2, head_dim=6, d_ff=16, context_length=64)
 
@@ -30,4 +34,29 @@ def test_a_relative_encoding_ignores_a_shift(part):
         for parameter in position.parameters():
             parameter.normal_()
     difference = (scores(position, 0) - scores(position, 17)).abs().max()
-    assert (difference < 1e-10) == KINDS[part["kind"]].relative
+    assert (difference < 1e-10) == POSITIONS[part["kind"]].relative
+
+
+@pytest.mark.parametrize("where", NEEDS)
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_a_wrong_pair_is_refused_in_one_sentence_and_any_other_computes(where, attention):
+    """Padded, and word by word: equal to each row alone and all at once, with every position that the pair allows."""
+    for position in POSITIONS:
+        pair = {"attention": {"kind": attention}, "position": {"kind": position}}
+        if not fits(where, *pair.values()):
+            with pytest.raises(SettingsError) as caught:
+                config(where, **pair)
+            assert "\n" not in str(caught.value)
+            assert attention in str(caught.value) or position in str(caught.value)
+            continue
+        made = config(where, **pair)
+        model, ids, more = rich(made), words(2, 8), {}
+        if where == "encoder-decoder":
+            more["encoded"] = model.encode(words(2, 5, seed=5))
+        whole = model(ids, mask=Padding(torch.tensor([8, 5])), **more)
+        assert torch.isfinite(whole).all()
+        if where != "encoder":
+            cache = model.cache(2)
+            close(torch.cat([model(part, cache=cache, **more) for part in ids.split([3, 1, 4], 1)], 1)[0], whole[0])
+        if where != "encoder-decoder":
+            close(model(ids[1:, :5])[0], whole[1, :5])

@@ -120,7 +120,7 @@ class ModelConfig(Settings):
                     f"{sizes.n_heads} heads cannot share {sizes.n_kv_heads} key-value heads equally: "
                     "n_kv_heads must divide n_heads"
                 )
-            needs = {"self", "causal"} if name == "decoder" else {"self"}
+            needs = {"causal"} if name == "decoder" else {"self"}
             for layer in range(stack.n_layers):
                 self._check_layer(name, stack, layer, needs)
             if self.family == "encoder-decoder" and name == "decoder":

@@ -47,6 +47,7 @@ class Learner:
         self.weights: dict[str, Tensor] = {
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
+        self.redrawn: list[Any] = [module for module in model.modules() if hasattr(module, "redraw")]
         self.optimisers = training.optimiser.build(model)
         self.average = training.average.start(self.weights) if training.average else None
         self.schedule = training.schedule
@@ -66,6 +67,8 @@ class Learner:
         The loss is divided by the real targets of all micro-batches and processes, so that cutting a batch changes
         nothing. Raises `NonFiniteError` before the weights take in what is no number; `kept` says what is left then.
         """
+        for module in self.redrawn:
+            module.redraw(self.training.seed, step)
         loss, objective, count = self._gradients(step)
         rate = self.schedule.rate(step, self.training.steps)
         parameters = list(self.weights.values())
