@@ -3,6 +3,7 @@
 # make check       format, lint, types, and the fast tests: before every commit
 # make test        all tests
 # make docs        the pages that are made from the code
+# make papers      every paper's claims, checked anew, and their page; leave the machine alone meanwhile
 # make benchmarks  every benchmark, one after the other; leave the machine alone meanwhile
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 ARGS ?=
 
-.PHONY: setup demo check lint test docs benchmarks clean
+.PHONY: setup demo check lint test docs papers benchmarks clean
 
 setup: $(STAMP)
 
@@ -37,6 +38,9 @@ test: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python docs/make_pages.py
+
+papers: $(STAMP)
+	$(BIN)/regard reproduce all --out docs/papers
 
 benchmarks: $(STAMP)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -67,6 +67,7 @@ WRONG = {
     ("evaluate", "absent"): "there is no folder 'absent'",
     ("train", "gtp"): "no recipe is called 'gtp'; did you mean 'gpt'?",
     ("train", "training.stps=4"): "has no setting 'stps'; did you mean 'steps'?",
+    ("reproduce", "vaswani"): "there is no paper 'vaswani'; did you mean 'vaswani2017'?",
     ("train", "--size", "huge"): "--size",
     ("train", "--data", "absent.txt"): "there is no file or folder 'absent.txt'",
 }

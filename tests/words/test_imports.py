@@ -31,6 +31,7 @@ ORDER = [
     "bundle",
     "evaluation",
     "training",
+    "papers",
     "cli",
 ]
 
@@ -93,6 +94,8 @@ def seconds(code: str) -> float:
         "import regard.settings, regard.seeds, regard.pages",
         "import regard.text",
         "import regard.data.sources, regard.data.store, regard.data.builtin",
+        "import regard.papers.run",
+        "import regard.cli; regard.cli.main(['reproduce'])",
         "import regard.cli; regard.cli.main(['--help'])",
         "import regard.cli; regard.cli.main(['show', 'rotary'])",
         *(f"import regard.cli; regard.cli.main([{verb!r}, '--help'])" for verb in ("train", "generate", "evaluate")),

@@ -21,6 +21,7 @@ VERBS = {
     "generate": "Continue a text.",
     "evaluate": "Measure how well a model predicts a text.",
     "show": "Show a model's key numbers, before or after training.",
+    "reproduce": "Check what papers claimed, in minutes on a CPU.",
     "doctor": "Check this machine: versions, devices, kernels, space.",
 }
 

@@ -1,0 +1,18 @@
+"""Papers, each in a file that runs: what it claimed, the number it printed, and minutes on a CPU that check it.
+
+A paper is one file, `NAME.py` (with _ for -), and one line in `PAPERS`. The docstring of its file is the lesson: the
+claim in one sentence, then Source, Printed (the numbers with their conventions), Here (what is run) and Proxy (what is
+cheaper here than there, and what that leaves open). Its one function, `reproduce(seed)`, measures and gives a
+`Reproduction`. Nothing heavy is imported before a paper is run.
+"""
+
+from __future__ import annotations
+
+from regard.papers.base import Check, Reproduction
+
+__all__ = ["PAPERS", "Check", "Reproduction"]
+
+PAPERS: dict[str, str] = {
+    "vaswani2017": "Attention is all you need: sizes, cost, √d_k and the learning rate",
+}
+"""Name → title, in the order of the story."""
