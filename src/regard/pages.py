@@ -1,6 +1,6 @@
 """The page of each mechanism: the docstring of its file, found by its kind. Nothing is imported, so it takes no time.
 
-A family is a folder or a file with a dict `KINDS`; the page of a kind is the docstring of the file that defines it.
+A family is a folder or a file; the page of a kind is the docstring of the file with its class.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ FAMILIES = {
     "input": "inputs",
     "positions": "positions",
     "attention": "attention",
+    "pattern": "attention/pattern",
     "norm": "layers/norm",
     "residual": "residual",
     "feed-forward": "feedforward",
@@ -81,24 +82,21 @@ def names() -> list[str]:
 
 
 def _kinds(path: str) -> dict[str, Path]:
-    """kind → the file that defines it, read from the family's `KINDS`."""
-    home = ROOT / path / "__init__.py" if (ROOT / path).is_dir() else ROOT / f"{path}.py"
-    tree = _parse(home)
-    imported = {
-        alias.asname or alias.name: ROOT.joinpath(*node.module.split(".")[1:]).with_suffix(".py")
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module
-        for alias in node.names
+    """kind → the file that defines it: the file itself, or those that the folder's `__init__` names, in its order."""
+    files = [ROOT / f"{path}.py"]
+    if (ROOT / path).is_dir():
+        imports = [node.module for node in _parse(ROOT / path / "__init__.py").body if isinstance(node, ast.ImportFrom)]
+        named = [ROOT.joinpath(*module.split(".")[1:]).with_suffix(".py") for module in imports if module]
+        others = {ROOT / f"{other}.py" for other in FAMILIES.values()}
+        files = [file for file in dict.fromkeys(named) if file not in others]
+    return {
+        ast.literal_eval(word.value): file
+        for file in files
+        for node in _parse(file).body
+        if isinstance(node, ast.ClassDef)
+        for word in node.keywords
+        if word.arg == "kind"
     }
-    for node in tree.body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "KINDS":
-            assert isinstance(node.value, ast.Dict)
-            return {
-                ast.literal_eval(key): imported.get(value.id, home) if home.name == "__init__.py" else home
-                for key, value in zip(node.value.keys, node.value.values, strict=True)
-                if key is not None and isinstance(value, ast.Name)
-            }
-    raise LookupError(f"{home} has no KINDS")
 
 
 def _parse(file: Path) -> ast.Module:

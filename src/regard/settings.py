@@ -5,7 +5,8 @@ A `Settings` is a bag of named values. A `Part` is a `Settings` that stands for 
 
     {"kind": "rotary", "base": 500000.0}
 
-Which kinds exist is a plain dict, `KINDS`, in the `__init__.py` of the family's folder or file.
+A kind is written at its class, `class Rotary(Position, kind="rotary")`, and exists where its family's folder or file
+names the class: one line in `__init__.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pydantic_core import core_schema
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Settings")
+P = TypeVar("P", bound="Part")
 
 
 class RegardError(ValueError):
@@ -103,31 +105,31 @@ class Settings(BaseModel):
 class Part(Settings):
     """One choice among several of a family, known by its `kind`.
 
-    A family is a direct subclass and names the module that holds its dict of kinds:
+    A family is a direct subclass and names the module where its kinds are; a kind is a leaf below it:
 
         class Position(Part, family="regard.positions"): ...
+        class Rotary(Position, kind="rotary"): ...
     """
 
+    kind: ClassVar[str] = ""
     _family: ClassVar[str]
 
-    def __init_subclass__(cls, family: str | None = None, **more: Any) -> None:
+    def __init_subclass__(cls, family: str | None = None, kind: str | None = None, **more: Any) -> None:
         super().__init_subclass__(**more)
         if family is not None:
             cls._family = family
+        if kind is not None:
+            cls.kind = kind
 
     @classmethod
-    def __pydantic_init_subclass__(cls, family: str | None = None, **more: Any) -> None:
+    def __pydantic_init_subclass__(cls, family: str | None = None, kind: str | None = None, **more: Any) -> None:
         super().__pydantic_init_subclass__(**more)
 
     @classmethod
-    def kinds(cls) -> dict[str, type[Part]]:
-        """The kinds of this family, by name: those in its folder's dict that are of this class."""
-        every = importlib.import_module(cls._family).KINDS
-        return {name: kind for name, kind in every.items() if issubclass(kind, cls)}
-
-    @property
-    def kind(self) -> str:
-        return next(name for name, kind in type(self).kinds().items() if kind is type(self))
+    def kinds(cls: type[P]) -> dict[str, type[P]]:
+        """The kinds of this family by name, in the order in which its folder or file names them."""
+        every = vars(importlib.import_module(cls._family)).values()
+        return {part.kind: part for part in every if isinstance(part, type) and issubclass(part, cls) and part.kind}
 
     @classmethod
     def resolve(cls, value: Any) -> Part:

@@ -1,6 +1,6 @@
 """Every mechanism in every family that it can stand in: what the laws run over.
 
-Kinds are read from the folders' own dicts, so that a new file is found by itself; `VARIANTS` adds settings of theirs
+Kinds are read from the folders, so that a new file is found by itself; `VARIANTS` adds settings of theirs
 that change the arithmetic.
 """
 
@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import torch
 
-import regard.attention
-import regard.attention.pattern
-import regard.feedforward
-import regard.inputs
-import regard.layers.norm
-import regard.model.heads
-import regard.model.initialisation
-import regard.positions
-import regard.residual
-from regard.layers import LayerNorm, RMSNorm
-from regard.model import ModelConfig, StackConfig, Transformer
+from regard.attention import Attention, Pattern
+from regard.feedforward import FeedForward
+from regard.inputs import Input
+from regard.layers import LayerNorm, Norm, RMSNorm
+from regard.model import Head, Initialisation, ModelConfig, StackConfig, Transformer
+from regard.positions import Position
+from regard.residual import Residual
 
 FAMILIES = {
-    "attention": regard.attention,
-    "pattern": regard.attention.pattern,
-    "position": regard.positions,
-    "norm": regard.layers.norm,
-    "feedforward": regard.feedforward,
-    "residual": regard.residual,
-    "input": regard.inputs,
-    "head": regard.model.heads,
-    "initialisation": regard.model.initialisation,
+    "attention": Attention,
+    "pattern": Pattern,
+    "position": Position,
+    "norm": Norm,
+    "feedforward": FeedForward,
+    "residual": Residual,
+    "input": Input,
+    "head": Head,
+    "initialisation": Initialisation,
 }
 
 VARIANTS = {
@@ -38,7 +34,7 @@ VARIANTS = {
     },
     "pattern": {
         "window": [{"size": 3}],
-        "dilated": [{"size": 2, "step": 3}],
+        "dilated": [{"size": 2, "step": 2}],
         "global": [{"size": 2, "tokens": 2}],
         "bigbird": [{"block": 2, "random": 1}],
     },
@@ -48,6 +44,7 @@ VARIANTS = {
         "rotary": [{"interleaved": True}, {"fraction": 0.7}],
     },
     "norm": {"layer": [{"bias": False}], "rms": [{"unit_offset": True}]},
+    "residual": {"parallel": [{"norms": 2}]},
     "feedforward": {
         "mlp": [{"activation": name} for name in ("relu", "gelu_tanh", "silu", "relu2")] + [{"bias": False}],
         "gated": [{"activation": "gelu"}, {"bias": True}],
@@ -68,7 +65,7 @@ VOCAB, CONTEXT = 29, 24
 
 def parts(family: str) -> list[dict]:
     """Every kind of a family with its defaults, then its variants, as plain values."""
-    kinds = FAMILIES[family].KINDS
+    kinds = FAMILIES[family].kinds()
     return [{"kind": kind, **more} for kind in kinds for more in ({}, *VARIANTS.get(family, {}).get(kind, []))]
 
 
@@ -84,7 +81,7 @@ def config(where: str, **changes) -> ModelConfig:
     stack = {"n_layers": 2, "residual": "pre", "position": "sinusoidal", **inner}
     decoder = dict(stack)
     if where == "encoder-decoder" and isinstance(inner.get("attention"), dict):
-        kind = regard.attention.KINDS[inner["attention"]["kind"]]
+        kind = Attention.kinds()[inner["attention"]["kind"]]
         if "cross" in kind.offers:
             decoder["cross"] = inner["attention"]
     return ModelConfig.from_dict(
@@ -106,10 +103,10 @@ NEEDS = {"encoder": {"self"}, "decoder": {"causal"}, "encoder-decoder": {"self",
 
 def fits(where: str, attention: dict, position: dict) -> bool:
     """Whether they may stand there together. (That other pairs are refused is a law of its own.)"""
-    needs = regard.positions.KINDS[position["kind"]].needs
+    needs = Position.kinds()[position["kind"]].needs
     if "causal" in needs and where != "decoder":
         return False
-    return NEEDS[where] | (needs - {"causal"}) <= regard.attention.KINDS[attention["kind"]].offers
+    return NEEDS[where] | (needs - {"causal"}) <= Attention.kinds()[attention["kind"]].offers
 
 
 PLAIN = {"kind": "dot"}
@@ -117,7 +114,7 @@ PLAIN = {"kind": "dot"}
 
 def doors() -> list[dict]:
     """One position for each set of doors that positions use."""
-    by_needs = {tuple(sorted(kind.needs)): name for name, kind in reversed(regard.positions.KINDS.items())}
+    by_needs = {tuple(sorted(kind.needs)): name for name, kind in reversed(Position.kinds().items())}
     return [{"kind": name} for name in reversed(by_needs.values())]
 
 

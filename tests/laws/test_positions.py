@@ -3,10 +3,8 @@
 import pytest
 import torch
 
-from regard.attention import KINDS as ATTENTIONS
-from regard.attention import Padding
+from regard.attention import Attention, Padding
 from regard.layers import Sizes
-from regard.positions import KINDS as POSITIONS
 from regard.positions import Places, Position
 from regard.settings import SettingsError
 from tests.laws.members import NEEDS, close, config, fits, label, parts, rich, words
@@ -34,14 +32,14 @@ def test_a_relative_encoding_ignores_a_shift(part):
         for parameter in position.parameters():
             parameter.normal_()
     difference = (scores(position, 0) - scores(position, 17)).abs().max()
-    assert (difference < 1e-10) == POSITIONS[part["kind"]].relative
+    assert (difference < 1e-10) == Position.kinds()[part["kind"]].relative
 
 
 @pytest.mark.parametrize("where", NEEDS)
-@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("attention", Attention.kinds())
 def test_a_wrong_pair_is_refused_in_one_sentence_and_any_other_computes(where, attention):
     """Padded, and word by word: equal to each row alone and all at once, with every position that the pair allows."""
-    for position in POSITIONS:
+    for position in Position.kinds():
         pair = {"attention": {"kind": attention}, "position": {"kind": position}}
         if not fits(where, *pair.values()):
             with pytest.raises(SettingsError) as caught:

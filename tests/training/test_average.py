@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 
-from regard.training.average import EMA, KINDS, Average, Last, swapped
+from regard.training.average import EMA, Average, Last, swapped
 
 
 def weights(value: float) -> dict[str, torch.Tensor]:
@@ -45,7 +45,7 @@ def test_state_is_all_there_is(choice: Average) -> None:
         other.update(step, weights(step**0.5))
     for name, tensor in one.average().items():
         assert torch.equal(tensor, other.average()[name])
-    assert set(KINDS.values()) == {EMA, Last}
+    assert set(Average.kinds().values()) == {EMA, Last}
 
 
 def test_swapped_gives_back_the_same_bits() -> None:

@@ -15,7 +15,7 @@ from regard.training import RECIPES, RunConfig, TrainingConfig, recipe, train
 from regard.training.config import differences
 from regard.training.metrics import read
 from regard.training.recipes import SIZES
-from regard.training.schedules import KINDS as SCHEDULES
+from regard.training.schedules import Schedule
 
 LINES = "".join(f"{n} and {n} make {2 * n}.\n" for n in range(300))
 SMALL = (
@@ -207,7 +207,7 @@ def test_all_of_a_run_can_be_said_in_toml() -> None:
         """
     )
     assert config.training.clip is None
-    assert config.training.schedule == SCHEDULES["noam"](warmup=10)
+    assert config.training.schedule == Schedule.kinds()["noam"](warmup=10)
     assert config.data.source == ("a.txt",)
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     longer = RunConfig.from_dict(override(config.to_dict(), ["training.steps=99", "training.device=cpu"]))

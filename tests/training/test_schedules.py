@@ -3,7 +3,7 @@
 import pytest
 
 from regard.settings import SettingsError
-from regard.training.schedules import KINDS, WSD, Constant, Cosine, InverseSquareRoot, Linear, Noam, Schedule
+from regard.training.schedules import WSD, Constant, Cosine, InverseSquareRoot, Linear, Noam, Schedule
 
 # (schedule, rates at step 1, at the end of the warm-up, at ten times the warm-up), in a run of 2000 steps.
 TABLE = [
@@ -38,7 +38,7 @@ def test_rates(schedule: Schedule, first: float, warm: float, later: float) -> N
 
 
 def test_every_schedule_is_in_the_table() -> None:
-    assert {type(schedule) for schedule, *_ in TABLE} == set(KINDS.values())
+    assert {type(schedule) for schedule, *_ in TABLE} == set(Schedule.kinds().values())
 
 
 @pytest.mark.parametrize("kind", [Linear, Cosine, WSD])

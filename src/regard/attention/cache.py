@@ -128,15 +128,8 @@ class State(Entry):
         return sum(x.numel() * x.element_size() for x in self.tensors or ())
 
 
-class Memory(KeysValues):
-    """Keys and values of an encoder's output: written once, by the first step that looks."""
-
-    @property
-    def written(self) -> bool:
-        return self.k is not None
-
-    def write(self, k: Float[Tensor, "b g s e"], v: Float[Tensor, "b g s e"]) -> None:
-        self.k, self.v = k, v
+class Memory(State):
+    """What a layer keeps of an encoder's output, as keys and values or as a state: written once, by the first step."""
 
     def reset(self, rows: Int[Tensor, "n"]) -> None:
         raise RegardError("a row that reads an encoder cannot be reset alone: make a new cache for the new source.")

@@ -31,7 +31,7 @@ SHORT = 64 * 64
 """Scores a head up to which compiled code of the formula is faster than the kernel on a CPU: 1.1 to 1.3 times."""
 
 
-class Dot(Scored):
+class Dot(Scored, kind="dot"):
     scale: float | None = None
     softcap: float | None = Field(None, gt=0)
     qk_norm: Norm | None = None

@@ -35,19 +35,19 @@ class Pattern(Part, family="regard.attention.pattern"):
         raise NotImplementedError
 
 
-class Full(Pattern):
+class Full(Pattern, kind="full"):
     def allowed(self, q: Tensor, k: Tensor) -> None:
         return None
 
 
-class Window(Pattern):
+class Window(Pattern, kind="window"):
     size: int = Field(256, ge=1)
 
     def allowed(self, q: Tensor, k: Tensor) -> Tensor:
         return (q - k).abs() < self.size
 
 
-class Dilated(Pattern):
+class Dilated(Pattern, kind="dilated"):
     size: int = Field(64, ge=1)
     step: int = Field(2, ge=1)
 
@@ -56,7 +56,7 @@ class Dilated(Pattern):
         return (away < self.size * self.step) & (away % self.step == 0)
 
 
-class Global(Pattern):
+class Global(Pattern, kind="global"):
     size: int = Field(256, ge=1)
     tokens: int = Field(1, ge=1)
 
@@ -64,7 +64,7 @@ class Global(Pattern):
         return ((q - k).abs() < self.size) | (q < self.tokens) | (k < self.tokens)
 
 
-class BigBird(Pattern):
+class BigBird(Pattern, kind="bigbird"):
     block: int = Field(64, ge=1)
     near: int = Field(1, ge=0)
     first: int = Field(1, ge=0)
@@ -85,12 +85,3 @@ class BigBird(Pattern):
         for factor in (0x2C1B3C6D, 0x297A2D39):
             x = ((x ^ (x >> 15)) * factor) & 0x7FFFFFFF
         return (x ^ (x >> 15)) % block.clamp_min(1)
-
-
-KINDS: dict[str, type[Pattern]] = {
-    "full": Full,
-    "window": Window,
-    "dilated": Dilated,
-    "global": Global,
-    "bigbird": BigBird,
-}

@@ -68,8 +68,8 @@ class ScoredModule(AttentionModule):
         else:
             q = self._split(self.q(x))
             kept = entry.entry if entry is not None else None
-            if isinstance(kept, Memory) and kept.k is not None and kept.v is not None:
-                k, v = kept.k, kept.v
+            if isinstance(kept, Memory) and kept.tensors is not None:
+                k, v = kept.tensors
             else:
                 k, v = (self._split(y) for y in fused(memory, (self.k, self.v)))
                 if isinstance(kept, Memory):

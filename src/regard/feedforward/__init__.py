@@ -1,12 +1,7 @@
-"""What a layer does to each token alone: one feed-forward a file (`base.py` is their contract)."""
+"""What a layer does to each token alone: one feed-forward a file (`base.py` is their contract). A line is a kind."""
 
-from regard.feedforward.base import ACTIVATIONS, Activation, FeedForward
-from regard.feedforward.gated import Gated
-from regard.feedforward.mlp import MLP
-
-KINDS: dict[str, type[FeedForward]] = {
-    "mlp": MLP,
-    "gated": Gated,
-}
-
-__all__ = ["ACTIVATIONS", "KINDS", "MLP", "Activation", "FeedForward", "Gated"]
+from regard.feedforward.base import ACTIVATIONS as ACTIVATIONS
+from regard.feedforward.base import Activation as Activation
+from regard.feedforward.base import FeedForward as FeedForward
+from regard.feedforward.mlp import MLP as MLP
+from regard.feedforward.gated import Gated as Gated

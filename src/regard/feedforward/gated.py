@@ -18,7 +18,7 @@ from regard.feedforward.base import ACTIVATIONS, Activation, FeedForward
 from regard.layers import Linear, Sizes, tap
 
 
-class Gated(FeedForward):
+class Gated(FeedForward, kind="gated"):
     activation: Activation = "silu"
     bias: bool = False
 

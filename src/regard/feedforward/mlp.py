@@ -18,7 +18,7 @@ from regard.feedforward.base import ACTIVATIONS, Activation, FeedForward
 from regard.layers import Linear, Sizes, tap
 
 
-class MLP(FeedForward):
+class MLP(FeedForward, kind="mlp"):
     activation: Activation = "gelu"
     bias: bool = True
 

@@ -1,10 +1,5 @@
-"""What turns ids into vectors: one input a file (`base.py` is their contract)."""
+"""What turns ids into vectors: one input a file (`base.py` is their contract). A line here is a kind."""
 
-from regard.inputs.base import Input, InputModule
-from regard.inputs.tokens import TokenInput
-
-KINDS: dict[str, type[Input]] = {
-    "tokens": TokenInput,
-}
-
-__all__ = ["KINDS", "Input", "InputModule", "TokenInput"]
+from regard.inputs.base import Input as Input
+from regard.inputs.base import InputModule as InputModule
+from regard.inputs.tokens import TokenInput as TokenInput

@@ -14,6 +14,6 @@ from regard.inputs.base import Input
 from regard.layers import Embedding, Sizes
 
 
-class TokenInput(Input):
+class TokenInput(Input, kind="tokens"):
     def table(self, vocab_size: int, sizes: Sizes) -> Embedding:
         return Embedding(vocab_size, sizes.d_model)

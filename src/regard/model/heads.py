@@ -30,7 +30,7 @@ class Head(Part, family="regard.model.heads"):
         raise NotImplementedError
 
 
-class LanguageHead(Head):
+class LanguageHead(Head, kind="language"):
     tied: bool = True
     bias: bool = False
     scale: float = 1.0
@@ -87,8 +87,3 @@ class LanguageHeadModule(nn.Module):
         if self.dense is not None and self.norm is not None:
             x = self.norm(F.gelu(self.dense(x)))
         return x if self.scale == 1.0 else x * self.scale
-
-
-KINDS: dict[str, type[Head]] = {
-    "language": LanguageHead,
-}

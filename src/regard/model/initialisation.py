@@ -37,7 +37,7 @@ class Initialisation(Part, family="regard.model.initialisation"):
         raise NotImplementedError
 
 
-class Normal(Initialisation):
+class Normal(Initialisation, kind="normal"):
     std: float = Field(0.02, ge=0)
     residual: Literal["scaled", "zero", "plain"] = "scaled"
 
@@ -52,7 +52,7 @@ class Normal(Initialisation):
         weight.normal_(0.0, self.std, generator=random)
 
 
-class Xavier(Initialisation):
+class Xavier(Initialisation, kind="xavier"):
     def matrix(self, weight: Tensor, residual: bool, writers: int, random: torch.Generator) -> None:
         bound = math.sqrt(6 / sum(weight.shape))
         weight.uniform_(-bound, bound, generator=random)
@@ -85,9 +85,3 @@ def initialise(model: nn.Module, settings: Initialisation, seed: int) -> None:
                     module.bias.zero_()
             elif callable(reset := getattr(module, "reset_parameters", None)):
                 reset()
-
-
-KINDS: dict[str, type[Initialisation]] = {
-    "normal": Normal,
-    "xavier": Xavier,
-}

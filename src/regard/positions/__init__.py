@@ -1,16 +1,9 @@
-"""Where a token stands: one encoding a file, all behind the same doors (`base.py`)."""
+"""Where a token stands: one encoding a file, all behind the same doors (`base.py`). A line here is a kind."""
 
-from regard.positions.base import Places, Position, PositionModule
-from regard.positions.learned import Learned
-from regard.positions.none import NoPosition
-from regard.positions.rotary import Rotary
-from regard.positions.sinusoidal import Sinusoidal
-
-KINDS: dict[str, type[Position]] = {
-    "none": NoPosition,
-    "learned": Learned,
-    "sinusoidal": Sinusoidal,
-    "rotary": Rotary,
-}
-
-__all__ = ["KINDS", "Learned", "NoPosition", "Places", "Position", "PositionModule", "Rotary", "Sinusoidal"]
+from regard.positions.base import Places as Places
+from regard.positions.base import Position as Position
+from regard.positions.base import PositionModule as PositionModule
+from regard.positions.none import NoPosition as NoPosition
+from regard.positions.learned import Learned as Learned
+from regard.positions.sinusoidal import Sinusoidal as Sinusoidal
+from regard.positions.rotary import Rotary as Rotary

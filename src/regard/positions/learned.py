@@ -18,7 +18,7 @@ from regard.layers import Embedding, Sizes
 from regard.positions.base import Places, Position, PositionModule
 
 
-class Learned(Position):
+class Learned(Position, kind="learned"):
     offset: int = Field(0, ge=0, le=2**16)
 
     bounded = True

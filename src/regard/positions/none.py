@@ -13,7 +13,7 @@ from regard.layers import Sizes
 from regard.positions.base import Position, PositionModule
 
 
-class NoPosition(Position):
+class NoPosition(Position, kind="none"):
     relative = True
 
     def build(self, sizes: Sizes) -> PositionModule:

@@ -22,7 +22,7 @@ from regard.layers import Sizes
 from regard.positions.base import Places, Position, PositionModule
 
 
-class Sinusoidal(Position):
+class Sinusoidal(Position, kind="sinusoidal"):
     base: float = Field(10_000.0, gt=0, allow_inf_nan=False)
     layout: Literal["interleaved", "half"] = "interleaved"
 

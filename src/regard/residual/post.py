@@ -18,7 +18,7 @@ from regard.layers import Norm, Sizes, tap
 from regard.residual.base import Residual, ResidualModule, Step
 
 
-class PostNorm(Residual):
+class PostNorm(Residual, kind="post"):
     def build(self, norm: Norm, sizes: Sizes, steps: int) -> PostNormModule:
         return PostNormModule(norm, sizes, steps)
 

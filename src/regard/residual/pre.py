@@ -18,7 +18,7 @@ from regard.layers import Norm, Sizes, tap
 from regard.residual.base import Residual, ResidualModule, Step
 
 
-class PreNorm(Residual):
+class PreNorm(Residual, kind="pre"):
     def build(self, norm: Norm, sizes: Sizes, steps: int) -> PreNormModule:
         return PreNormModule(norm, sizes, steps)
 

@@ -36,7 +36,7 @@ class Averaged:
         raise NotImplementedError
 
 
-class EMA(Average):
+class EMA(Average, kind="ema"):
     """An exponential moving average.
 
         w̄ ← β_n · w̄ + (1 − β_n) · w          β_n = min(decay, (1 + n) / (10 + n))
@@ -66,7 +66,7 @@ class _EMA(Averaged):
         return self.state
 
 
-class Last(Average):
+class Last(Average, kind="last"):
     """The mean of the last `count` sets of weights, one taken every `every` steps.
 
     Source   Vaswani et al. 2017, arXiv:1706.03762, §6.1: the last 5 checkpoints, 10 minutes apart.
@@ -115,9 +115,3 @@ def swapped(weights: dict[str, Tensor], other: dict[str, Tensor] | None) -> Iter
         finally:
             for name, weight in weights.items():
                 weight.copy_(own[name])
-
-
-KINDS: dict[str, type[Average]] = {
-    "ema": EMA,
-    "last": Last,
-}

@@ -82,7 +82,7 @@ class Optimiser(Part, family="regard.training.optimisers"):
         ]
 
 
-class AdamW(Optimiser):
+class AdamW(Optimiser, kind="adamw"):
     """Steps of about the learning rate in each coordinate, with weight decay outside the average.
 
     Source   Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2; torch's fused kernel.
@@ -99,7 +99,7 @@ class AdamW(Optimiser):
         return torch.optim.AdamW(groups, betas=self.betas, eps=self.eps, fused=True)
 
 
-class Muon(Optimiser):
+class Muon(Optimiser, kind="muon"):
     """Matrices by Muon, everything else by AdamW: see `regard.training.muon`.
 
     With scale = "adamw" both take steps of a like size, so that one learning rate serves them.
@@ -133,7 +133,7 @@ class Muon(Optimiser):
         return Optimisers(model, [*(muon if matrices else []), *([self.others._torch(others)] if others else [])])
 
 
-class Adafactor(Optimiser):
+class Adafactor(Optimiser, kind="adafactor"):
     """Adam with the second moment kept as row and column means, and steps relative to the weights' size.
 
     Source   Shazeer & Stern 2018, arXiv:1804.04235, algorithms 4 and 5; torch.optim.Adafactor.
@@ -156,7 +156,7 @@ class Adafactor(Optimiser):
         )
 
 
-class SGD(Optimiser):
+class SGD(Optimiser, kind="sgd"):
     """Plain gradient steps, with momentum if asked.
 
     Source   Sutskever et al. 2013, proceedings.mlr.press/v28/sutskever13.html, §2.
@@ -212,11 +212,3 @@ class Optimisers:
             if parameter is None or parameter not in owner:
                 raise RegardError(f"the saved optimiser has state for {name!r}, which this model does not train.")
             owner[parameter].state[parameter][key] = placed_like(tensor, parameter)
-
-
-KINDS: dict[str, type[Optimiser]] = {
-    "adamw": AdamW,
-    "muon": Muon,
-    "adafactor": Adafactor,
-    "sgd": SGD,
-}

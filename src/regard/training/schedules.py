@@ -33,7 +33,7 @@ class Schedule(Part, family="regard.training.schedules"):
         return min(1.0, max(0.0, (step - start) / max(1, steps - start)))
 
 
-class Constant(Schedule):
+class Constant(Schedule, kind="constant"):
     """The same rate at every step after the warm-up.
 
     rate = η · min(1, n / w)
@@ -43,7 +43,7 @@ class Constant(Schedule):
         return self.learning_rate * self._rise(step)
 
 
-class Linear(Schedule):
+class Linear(Schedule, kind="linear"):
     """A straight line from the highest rate down to a share `final` of it at the last step.
 
         rate = η · n / w                            while n ≤ w
@@ -59,7 +59,7 @@ class Linear(Schedule):
         return self.learning_rate * self._rise(step) * down
 
 
-class Cosine(Schedule):
+class Cosine(Schedule, kind="cosine"):
     """Half a cosine from the highest rate down to a share `final` of it at the last step.
 
         rate = η · n / w                                             while n ≤ w
@@ -76,7 +76,7 @@ class Cosine(Schedule):
         return self.learning_rate * self._rise(step) * (self.final + (1 - self.final) * wave)
 
 
-class InverseSquareRoot(Schedule):
+class InverseSquareRoot(Schedule, kind="inverse-square-root"):
     """Falls with the square root of the step, whatever the length of the run.
 
         rate = η · min(n / w, √(w / n))
@@ -90,7 +90,7 @@ class InverseSquareRoot(Schedule):
         return self.learning_rate * min(step / self.warmup, math.sqrt(self.warmup / step))
 
 
-class Noam(Schedule):
+class Noam(Schedule, kind="noam"):
     """The schedule of the 2017 Transformer; its peak follows from the width of the model.
 
         rate = scale · d_model^(−1/2) · min(n^(−1/2), n · w^(−3/2))     scale = learning_rate, here 1
@@ -110,7 +110,7 @@ class Noam(Schedule):
         return self.learning_rate * self.d_model**-0.5 * min(step**-0.5, step * self.warmup**-1.5)
 
 
-class WSD(Schedule):
+class WSD(Schedule, kind="wsd"):
     """Warm-up, stable, decay: constant for most of the run, then down to a share `final` at its end.
 
         rate = η · min(1, n / w)                          before the last `decay` · N steps
@@ -130,13 +130,3 @@ class WSD(Schedule):
         done = self._progress(step, steps - round(self.decay * steps), steps)
         down = done if self.shape == "linear" else math.sqrt(done)
         return self.learning_rate * self._rise(step) * (1 - (1 - self.final) * down)
-
-
-KINDS: dict[str, type[Schedule]] = {
-    "constant": Constant,
-    "linear": Linear,
-    "cosine": Cosine,
-    "inverse-square-root": InverseSquareRoot,
-    "noam": Noam,
-    "wsd": WSD,
-}
