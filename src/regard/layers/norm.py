@@ -9,8 +9,8 @@ Source   Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 3–4; Zhang & Sennrich 
          Nguyen & Salazar 2019, arXiv:1910.05895, §2.2; Zhu et al. 2025, arXiv:2503.10622, §4.
 Cost     2d parameters (LayerNorm with bias), d (RMSNorm), 1 (ScaleNorm), 2d + 1 (DyT); O(d) per token.
 Differs  RMSNorm(unit_offset=True) multiplies by 1 + w (Gemma) and starts at w = 0. Statistics are in float32.
-         ScaleNorm takes ε for ‖x‖ where that is smaller. DyT(alpha=…) is the first α: the paper's 0.5 is for
-         everything but large language models, which want another one by width (its table 12).
+         ScaleNorm takes ε for ‖x‖ where that is smaller. DyT(alpha=…) is the first α: 0.5 is the paper's for all but
+         large language models, where it tunes α by width (its §7).
 """
 
 from __future__ import annotations
