@@ -103,8 +103,5 @@ def panels(count: int = 1, width: float = 8.0, height: float = 3.4) -> tuple[Fig
         each.grid(True, color="#DDDDDD", linewidth=0.6)
         each.set_axisbelow(True)
         each.spines[["top", "right"]].set_visible(False)
-        each.tick_params(labelsize=8)
-        for text in (each.xaxis.label, each.yaxis.label):
-            text.set_size(9)
-        each.title.set_size(10)
+        each.tick_params(labelsize=9)
     return picture, axes
