@@ -50,6 +50,10 @@ class Attention(Part, family="regard.attention"):
     def build(self, sizes: Sizes) -> AttentionModule:
         raise NotImplementedError
 
+    def doors(self, sizes: Sizes) -> Sizes:
+        """The heads that a position meets, where they are not the layer's: how many there are, and how wide."""
+        return sizes
+
     def entry(self, capacity: int | None) -> Entry:
         """An empty entry of the cache, for `capacity` tokens (None: grown as needed)."""
         raise NotImplementedError

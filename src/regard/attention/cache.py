@@ -41,21 +41,21 @@ class Entry:
 
 
 class KeysValues(Entry):
-    """Keys and values of the tokens seen, [b g s e]; preallocated to `capacity` slots, or grown when that is None."""
+    """Keys and values of the tokens seen, [b g s e] and [b g s n]; preallocated to `capacity` slots (None: grown)."""
 
     def __init__(self, capacity: int | None = None) -> None:
         self.capacity = capacity
         self.k: Float[Tensor, "b g s e"] | None = None
-        self.v: Float[Tensor, "b g s e"] | None = None
+        self.v: Float[Tensor, "b g s n"] | None = None
 
     def append(
         self,
         k: Float[Tensor, "b g t e"],
-        v: Float[Tensor, "b g t e"],
+        v: Float[Tensor, "b g t n"],
         slots: Int[Tensor, "#b t"],
         reach: int,
         even: bool,
-    ) -> tuple[Float[Tensor, "b g s e"], Float[Tensor, "b g s e"]]:
+    ) -> tuple[Float[Tensor, "b g s e"], Float[Tensor, "b g s n"]]:
         """Put the new keys and values into their slots; give back the first `reach` slots of all.
 
         `even` says that every row writes the same slots, which then end at `reach`: a plain slice.

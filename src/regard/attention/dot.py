@@ -20,15 +20,9 @@ import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
-from regard.attention.mask import View
-from regard.attention.scored import Scored, ScoredModule
-from regard.layers import Norm, Sizes, listening
-from regard.positions import PositionModule
-
-SHORT = 64 * 64
-"""Scores a head up to which compiled code of the formula is faster than the kernel on a CPU: 1.1 to 1.3 times."""
+from regard.attention.scored import ProductModule, Scored
+from regard.layers import Norm, Sizes
 
 
 class Dot(Scored, kind="dot"):
@@ -43,9 +37,10 @@ class Dot(Scored, kind="dot"):
         return DotModule(self, sizes)
 
 
-class DotModule(ScoredModule):
+class DotModule(ProductModule):
     def __init__(self, settings: Dot, sizes: Sizes) -> None:
-        super().__init__(settings, sizes)
+        super().__init__(sizes, settings.dropout)
+        self.make_maps(sizes, settings.bias)
         if settings.scale is not None:
             self.scale = settings.scale
         self.softcap = settings.softcap
@@ -58,9 +53,6 @@ class DotModule(ScoredModule):
     ) -> tuple[Float[Tensor, "b h t e"], Float[Tensor, "b g s e"]]:
         return (q, k) if self.q_norm is None or self.k_norm is None else (self.q_norm(q), self.k_norm(k))
 
-    def scores(self, q: Float[Tensor, "b h t e"], k: Float[Tensor, "b h s e"]) -> Float[Tensor, "b h t s"]:
-        return torch.einsum("bhte,bhse->bhts", q, k) * self.scale
-
     def share(
         self, scores: Float[Tensor, "b h t s"], seen: Bool[Tensor, "#b 1 #t s"] | None
     ) -> Float[Tensor, "b h t s"]:
@@ -68,37 +60,5 @@ class DotModule(ScoredModule):
             scores = self.softcap * torch.tanh(scores / self.softcap)
         return super().share(scores, seen)
 
-    def mix(
-        self,
-        q: Float[Tensor, "b h t e"],
-        k: Float[Tensor, "b h s e"],
-        v: Float[Tensor, "b h s e"],
-        view: View,
-        position: PositionModule,
-    ) -> Float[Tensor, "b h t e"]:
-        if self._takes_formula(q, k) or position.reads_weights:
-            return super().mix(q, k, v, view, position)
-        return self.kernel(q, k, v, view, position)
-
-    def kernel(
-        self,
-        q: Float[Tensor, "b h t e"],
-        k: Float[Tensor, "b h s e"],
-        v: Float[Tensor, "b h s e"],
-        view: View,
-        position: PositionModule,
-    ) -> Float[Tensor, "b h t e"]:
-        """The same numbers from torch's fused kernel, which never holds all weights at once."""
-        dropout = self.dropout if self.training else 0.0
-        bias = self.bias_of(q, k, view, position)
-        if bias is None and view.only_causal():
-            return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=self.scale)
-        mask = seen = view.seen()
-        if bias is not None:
-            mask = bias.to(q.dtype) if seen is None else bias.to(q.dtype).masked_fill(~seen, float("-inf"))
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=self.scale)
-
-    def _takes_formula(self, q: Tensor, k: Tensor) -> bool:
-        """Where somebody listens, where the kernel has no soft-cap, and where generated code is faster than it."""
-        short = torch.compiler.is_compiling() and q.shape[2] * k.shape[2] <= SHORT and q.device.type == "cpu"
-        return self.softcap is not None or short or listening()
+    def takes_formula(self, q: Tensor, k: Tensor) -> bool:
+        return self.softcap is not None or super().takes_formula(q, k)  # the kernel has no soft-cap

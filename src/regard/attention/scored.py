@@ -19,11 +19,14 @@ from torch.nn import functional as F
 from regard.attention.base import OFFERS, Attention, AttentionModule, CacheSlot
 from regard.attention.cache import Entry, KeysValues, Memory
 from regard.attention.mask import View
-from regard.layers import Linear, Sizes, tap
+from regard.layers import Linear, Sizes, listening, tap
 from regard.layers.linear import fused
-from regard.positions import PositionModule
+from regard.positions import Places, PositionModule
 
 Bias = Literal["all", "qkv", "none"]
+
+SHORT = 64 * 64
+"""Scores a head up to which compiled code of the formula is faster than the kernel on a CPU: 1.1 to 1.3 times."""
 
 
 class Scored(Attention):
@@ -39,20 +42,22 @@ class Scored(Attention):
 
 
 class ScoredModule(AttentionModule):
-    """Projections and mixture. A leaf says `scores`, or overrides `share` or `mix`."""
+    """The way from x to y. A leaf makes its maps q, k, v and o, says `scores`, or overrides another step."""
 
-    def __init__(self, settings: Scored, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, dropout: float | None) -> None:
         super().__init__()
-        d, e = sizes.d_model, sizes.head_dim
-        self.n_heads, self.n_kv_heads, self.head_dim = sizes.n_heads, sizes.n_kv_heads, e
-        self.scale = e**-0.5
-        self.dropout = sizes.dropout if settings.dropout is None else settings.dropout
+        self.n_heads, self.n_kv_heads, self.head_dim = sizes.n_heads, sizes.n_kv_heads, sizes.head_dim
+        self.scale: float | Tensor = sizes.head_dim**-0.5
+        self.dropout = sizes.dropout if dropout is None else dropout
         self.place = sizes.place
-        bias = settings.bias != "none"
-        self.q = Linear(d, self.n_heads * e, bias)
-        self.k = Linear(d, self.n_kv_heads * e, bias)
-        self.v = Linear(d, self.n_kv_heads * e, bias)
-        self.o = Linear(self.n_heads * e, d, settings.bias == "all", residual=True)
+
+    def make_maps(self, sizes: Sizes, bias: Bias) -> None:
+        """The four linear maps that most mechanisms have."""
+        d, e, some = sizes.d_model, sizes.head_dim, bias != "none"
+        self.q = Linear(d, sizes.n_heads * e, some)
+        self.k = Linear(d, sizes.n_kv_heads * e, some)
+        self.v = Linear(d, sizes.n_kv_heads * e, some)
+        self.o = Linear(sizes.n_heads * e, d, bias == "all", residual=True)
 
     def forward(
         self,
@@ -63,32 +68,56 @@ class ScoredModule(AttentionModule):
         entry: CacheSlot | None,
     ) -> Float[Tensor, "b t d"]:
         if memory is None:
-            q, k, v = (self._split(y) for y in fused(x, (self.q, self.k, self.v)))
+            q, k, v = self.project(x)
             k_at = view.q_at  # the new keys stand where the new queries stand
         else:
-            q = self._split(self.q(x))
+            q = self.queries(x)
             kept = entry.entry if entry is not None else None
             if isinstance(kept, Memory) and kept.tensors is not None:
                 k, v = kept.tensors
             else:
-                k, v = (self._split(y) for y in fused(memory, (self.k, self.v)))
+                k, v = self.keys_values(memory)
                 if isinstance(kept, Memory):
                     kept.write(k, v)
             k_at = view.k_at
         q, k = self.prepare(tap(self.place, "q", q), tap(self.place, "k", k))
         v = tap(self.place, "v", v)
-        q, k = position.turn(q, k, view.q_at, k_at)
+        q, k = self.turn(q, k, view.q_at, k_at, position)
         if memory is None and entry is not None:
             assert isinstance(entry.entry, KeysValues)
             k, v = entry.entry.append(k, v, entry.slots, entry.reach, entry.even)
         mixed = tap(self.place, "mixed", self.mix(q, self._for_each_query(k), self._for_each_query(v), view, position))
         return self.o(mixed.transpose(1, 2).flatten(2))
 
+    def project(
+        self, x: Float[Tensor, "b t d"]
+    ) -> tuple[Float[Tensor, "b h t e"], Float[Tensor, "b g t e"], Float[Tensor, "b g t e"]]:
+        """Queries, keys and values of the same tokens, in one product."""
+        q, k, v = (self._split(y) for y in fused(x, (self.q, self.k, self.v)))
+        return q, k, v
+
+    def queries(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b h t e"]:
+        return self._split(self.q(x))
+
+    def keys_values(self, m: Float[Tensor, "b s d"]) -> tuple[Float[Tensor, "b g s e"], Float[Tensor, "b g s e"]]:
+        k, v = (self._split(y) for y in fused(m, (self.k, self.v)))
+        return k, v
+
     def prepare(
         self, q: Float[Tensor, "b h t e"], k: Float[Tensor, "b g s e"]
     ) -> tuple[Float[Tensor, "b h t e"], Float[Tensor, "b g s e"]]:
         """What happens to queries and keys before positions turn them."""
         return q, k
+
+    def turn(
+        self,
+        q: Float[Tensor, "b h t e"],
+        k: Float[Tensor, "b g s e"],
+        q_at: Places,
+        k_at: Places,
+        position: PositionModule,
+    ) -> tuple[Float[Tensor, "b h t e"], Float[Tensor, "b g s e"]]:
+        return position.turn(q, k, q_at, k_at)
 
     def scores(self, q: Float[Tensor, "b h t e"], k: Float[Tensor, "b h s e"]) -> Float[Tensor, "b h t s"]:
         """How well each key answers each query, before the position's bias."""
@@ -100,33 +129,36 @@ class ScoredModule(AttentionModule):
         """Scores → weights: a softmax over the tokens that may be seen. Who sees nothing gets zeros, not NaN."""
         if seen is not None:
             scores = scores.masked_fill(~seen, float("-inf"))
-        scores = tap(self.place, "scores", scores)
-        weights = scores.softmax(-1) if scores.dtype == torch.float64 else scores.float().softmax(-1).to(scores.dtype)
+        weights = softmax(tap(self.place, "scores", scores))
         return weights if seen is None else weights.masked_fill(~seen, 0.0)
 
     def mix(
         self,
         q: Float[Tensor, "b h t e"],
         k: Float[Tensor, "b h s e"],
-        v: Float[Tensor, "b h s e"],
+        v: Float[Tensor, "b h s n"],
         view: View,
         position: PositionModule,
-    ) -> Float[Tensor, "b h t e"]:
+    ) -> Float[Tensor, "b h t n"]:
         """The lesson: scores, bias, mask, softmax, mixture, each as written above."""
         scores = self.scores(q, k)
         bias = self.bias_of(q, k, view, position)
         if bias is not None:
             scores = scores + bias
-        weights = tap(self.place, "weights", self.share(scores, view.seen()))
+        weights = tap(self.place, "weights", self.share(scores, self.seen(view)))
         return self.mixture(weights, v, view, position)
+
+    def seen(self, view: View) -> Bool[Tensor, "#b 1 #t s"] | None:
+        """Who may look; None: everybody."""
+        return view.seen()
 
     def mixture(
         self,
         weights: Float[Tensor, "b h t s"],
-        v: Float[Tensor, "b h s e"],
+        v: Float[Tensor, "b h s n"],
         view: View,
         position: PositionModule,
-    ) -> Float[Tensor, "b h t e"]:
+    ) -> Float[Tensor, "b h t n"]:
         """The values, mixed by their weights."""
         weights = F.dropout(weights, self.dropout, self.training)
         mixed = torch.einsum("bhts,bhse->bhte", weights, v)
@@ -147,3 +179,58 @@ class ScoredModule(AttentionModule):
         """Each key-value head as many times as queries share it."""
         share = self.n_heads // self.n_kv_heads
         return x if share == 1 else x.repeat_interleave(share, dim=1)
+
+
+class ProductModule(ScoredModule):
+    """Attention whose scores are products q · k, scaled: torch's fused kernel stands beside the formula."""
+
+    def scores(self, q: Float[Tensor, "b h t e"], k: Float[Tensor, "b h s e"]) -> Float[Tensor, "b h t s"]:
+        return torch.einsum("bhte,bhse->bhts", q, k) * self.scale
+
+    def mix(
+        self,
+        q: Float[Tensor, "b h t e"],
+        k: Float[Tensor, "b h s e"],
+        v: Float[Tensor, "b h s n"],
+        view: View,
+        position: PositionModule,
+    ) -> Float[Tensor, "b h t n"]:
+        if self.takes_formula(q, k) or position.reads_weights:
+            return super().mix(q, k, v, view, position)
+        return self.kernel(q, k, v, view, self.bias_of(q, k, view, position))
+
+    def kernel(
+        self,
+        q: Float[Tensor, "b h t e"],
+        k: Float[Tensor, "b h s e"],
+        v: Float[Tensor, "b h s n"],
+        view: View,
+        bias: Float[Tensor, "#b #h t s"] | None,
+    ) -> Float[Tensor, "b h t n"]:
+        """The same numbers from the fused kernel, which never holds all weights at once."""
+        dropout = self.dropout if self.training else 0.0
+        scale, width = self.scale, v.shape[-1]
+        if isinstance(scale, Tensor):
+            q, scale = q * scale, 1.0
+        if width < q.shape[-1]:  # the kernels want values as wide as keys, and zeros change nothing
+            v = F.pad(v, (0, q.shape[-1] - width))
+        elif width > q.shape[-1]:
+            q, k = (F.pad(x, (0, width - x.shape[-1])) for x in (q, k))
+        if bias is None and view.only_causal():
+            mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
+        else:
+            mask = seen = self.seen(view)
+            if bias is not None:
+                mask = bias.to(q.dtype) if seen is None else bias.to(q.dtype).masked_fill(~seen, float("-inf"))
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale)
+        return mixed if mixed.shape[-1] == width else mixed[..., :width]
+
+    def takes_formula(self, q: Tensor, k: Tensor) -> bool:
+        """Where somebody listens, and where generated code is faster than the kernel."""
+        short = torch.compiler.is_compiling() and q.shape[2] * k.shape[2] <= SHORT and q.device.type == "cpu"
+        return short or listening()
+
+
+def softmax(scores: Float[Tensor, "*b s"]) -> Float[Tensor, "*b s"]:
+    """Over the last axis, in float32 or better. All −∞ gives NaN, for `masked_fill` to mend."""
+    return scores.softmax(-1) if scores.dtype == torch.float64 else scores.float().softmax(-1).to(scores.dtype)

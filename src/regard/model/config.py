@@ -139,7 +139,7 @@ class ModelConfig(Settings):
             self._refuse(attention, {"patterns"}, f"does not go with a {pattern.kind} pattern")
         sizes = self.sizes(name, layer)
         attention.check(sizes)
-        position.check(sizes)
+        position.check(attention.doors(sizes))
         of_layer(stack.feedforward, layer).check(sizes)
 
     def _refuse(self, attention: Attention, needs: Set[str], where: str) -> None:

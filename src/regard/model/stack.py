@@ -36,11 +36,14 @@ class Stack(nn.Module):
         self.causal = name == "decoder"
         self.input = config.input.build(vocab_size, replace(sizes, place=name), tokens)
 
-        # One module for all layers that name the same encoding, or one for each layer: as the encoding says.
+        # One module for all layers that name the same encoding and have such heads as it asks for, or one for each
+        # layer: as the encoding says.
         parts = [of_layer(stack.position, layer) for layer in range(stack.n_layers)]
-        keys = [part if part.shared else (part, layer) for layer, part in enumerate(parts)]
+        heads = [of_layer(stack.attention, layer).doors(sizes) for layer in range(stack.n_layers)]
+        heads = [met if part.needs else sizes for part, met in zip(parts, heads, strict=True)]
+        keys = [(part, met, 0 if part.shared else n) for n, (part, met) in enumerate(zip(parts, heads, strict=True))]
         distinct = list(dict.fromkeys(keys))
-        self.positions = nn.ModuleList(parts[keys.index(key)].build(sizes) for key in distinct)
+        self.positions = nn.ModuleList(part.build(met) for part, met, _ in distinct)
         self.position_of_layer = [distinct.index(key) for key in keys]
         self.nowhere = PositionModule()  # what cross-attention meets
         self.limit = sizes.context_length if any(part.bounded for part in parts) else None
