@@ -13,7 +13,7 @@ PAGES = pages.pages()
 
 
 def test_every_kind_has_a_page():
-    for family, path in FAMILIES.items():
+    for family, (path, _, _) in FAMILIES.items():
         home = f"regard.{path.replace('/', '.')}"
         importlib.import_module(home)
         base = next(base for base in Part.__subclasses__() if base._family == home)
@@ -21,12 +21,12 @@ def test_every_kind_has_a_page():
         for kind, part in base.kinds().items():
             found = next(page for page in PAGES if page.family == family and kind in page.kinds)
             assert found.text == importlib.import_module(part.__module__).__doc__.strip()
-            assert pages.page(kind) is not None
+            assert found in pages.find(kind)
 
 
 @pytest.mark.parametrize("found", PAGES, ids=lambda page: page.file)
 def test_a_page_has_five_parts(found):
-    assert re.fullmatch(r"[A-Z].*[.]", found.sentence), "one plain sentence"
+    assert re.fullmatch(r"[a-z]?[A-Z].*[.]", found.sentence), "one plain sentence"
     assert re.search(r"[=←]", found.formula) or " | " in found.formula or "  " in found.formula, "a formula"
     for section in SECTIONS:
         assert found.section(section), f"{found.file} has no {section}"
@@ -34,6 +34,28 @@ def test_a_page_has_five_parts(found):
 
 
 def test_a_file_can_be_named_too():
-    assert pages.page("norm") == pages.page("layer") == pages.page("rms")
-    assert pages.page("rotary").section("Cost").startswith("no parameters")
-    assert pages.page("nothing") is None
+    assert pages.find("norm") == pages.find("layer") == pages.find("rms")
+    assert pages.find("rotary")[0].section("Cost").startswith("no parameters")
+    assert pages.find("nothing") == []
+
+
+@pytest.mark.parametrize("name", ["position", "positions", "feed-forward", "feedforward", "attention", "residual"])
+def test_a_family_can_be_named_as_everywhere(name):
+    found = pages.find(name)
+    assert len(found) > 1 or name == "attention"
+    assert len({page.family for page in found}) == 1
+    assert name in pages.names()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "short"),
+    [
+        ("All of it.", "All of it"),
+        ("Rotary positions: turn each pair, so that it tells distance.", "Rotary positions: turn each pair"),
+        ("One word after the other and no end of it in sight.", "One word after the other and no …"),
+        ("A, and then nothing more for a long time to come.", "A, and then nothing more for a …"),
+    ],
+)
+def test_a_long_sentence_is_cut_where_a_part_ends(sentence, short):
+    page = pages.Page("positions", "positions/some.py", ("some",), sentence)
+    assert page.short(35) == short

@@ -12,17 +12,29 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent
 
-# Family → its folder or file, in the order of a forward pass.
+
+class Family(NamedTuple):
+    """Mechanisms of which a model chooses one."""
+
+    path: str
+    """Its folder or file."""
+    asks: str
+    """The question that each of its kinds answers."""
+    setting: str
+    """Where a run's settings choose one."""
+
+
+# In the order of a forward pass.
 FAMILIES = {
-    "input": "inputs",
-    "positions": "positions",
-    "attention": "attention",
-    "pattern": "attention/pattern",
-    "norm": "layers/norm",
-    "residual": "residual",
-    "feed-forward": "feedforward",
-    "head": "model/heads",
-    "initialisation": "model/initialisation",
+    "input": Family("inputs", "what stands for each token", "model.input"),
+    "positions": Family("positions", "where a token stands", "model.decoder.position"),
+    "attention": Family("attention", "who looks at whom", "model.decoder.attention"),
+    "pattern": Family("attention/pattern", "which tokens a layer may look at", "model.decoder.pattern"),
+    "norm": Family("layers/norm", "how features keep a common size", "model.decoder.norm"),
+    "residual": Family("residual", "how a layer's steps join the stream", "model.decoder.residual"),
+    "feed-forward": Family("feedforward", "what is done to each token alone", "model.decoder.feedforward"),
+    "head": Family("model/heads", "what the last layer's output becomes", "model.head"),
+    "initialisation": Family("model/initialisation", "how weights start", "model.initialisation"),
 }
 
 SECTIONS = ("Source", "Cost", "Differs")
@@ -42,6 +54,14 @@ class Page(NamedTuple):
         """What it is, in one sentence."""
         return " ".join(self.text.split("\n\n")[0].split())
 
+    def short(self, width: int) -> str:
+        """The sentence in `width` letters, cut where a part of it ends if that leaves enough, else at a word."""
+        whole = self.sentence.rstrip(".")
+        if len(whole) <= width:
+            return whole
+        part = re.match(rf"(.{{{width // 2},{width}}})[,;:.] ", whole)
+        return part[1] if part else whole[: width - 1].rpartition(" ")[0] + " …"
+
     @property
     def formula(self) -> str:
         """What stands between the sentence and the sections."""
@@ -58,7 +78,7 @@ class Page(NamedTuple):
 def pages() -> list[Page]:
     """All pages, by family."""
     found = []
-    for family, path in FAMILIES.items():
+    for family, (path, _, _) in FAMILIES.items():
         kinds_of: dict[Path, list[str]] = {}
         for kind, file in _kinds(path).items():
             kinds_of.setdefault(file, []).append(kind)
@@ -68,17 +88,24 @@ def pages() -> list[Page]:
     return found
 
 
-def page(name: str) -> Page | None:
-    """The page of a kind (`rotary`) or of a file (`norm`)."""
+def find(name: str) -> list[Page]:
+    """The pages of a kind (`rotary`), else of a file (`norm`), else of a family (`attention`)."""
     every = pages()
     by_kind = [found for found in every if name in found.kinds]
     by_file = [found for found in every if Path(found.file).stem == name]
-    return next(iter([*by_kind, *by_file]), None)
+    return by_kind or by_file or [found for found in every if name in _names_of(found.family)]
 
 
 def names() -> list[str]:
-    """What `page` knows."""
-    return list(dict.fromkeys(name for found in pages() for name in (*found.kinds, Path(found.file).stem)))
+    """What `find` knows."""
+    known = [name for found in pages() for name in (*found.kinds, Path(found.file).stem)]
+    return list(dict.fromkeys([*known, *(name for family in FAMILIES for name in _names_of(family))]))
+
+
+def _names_of(family: str) -> tuple[str, ...]:
+    """What a family is called here, in the folders, and in settings."""
+    path, _, setting = FAMILIES[family]
+    return family, Path(path).name, setting.rpartition(".")[2]
 
 
 def _kinds(path: str) -> dict[str, Path]:
@@ -87,7 +114,7 @@ def _kinds(path: str) -> dict[str, Path]:
     if (ROOT / path).is_dir():
         imports = [node.module for node in _parse(ROOT / path / "__init__.py").body if isinstance(node, ast.ImportFrom)]
         named = [ROOT.joinpath(*module.split(".")[1:]).with_suffix(".py") for module in imports if module]
-        others = {ROOT / f"{other}.py" for other in FAMILIES.values()}
+        others = {ROOT / f"{other.path}.py" for other in FAMILIES.values()}
         files = [file for file in dict.fromkeys(named) if file not in others]
     return {
         ast.literal_eval(word.value): file

@@ -34,6 +34,15 @@ def test_all_names(capsys):
     text = show(capsys)
     for name in [*PRESETS, *(kind for page in pages() for kind in page.kinds)]:
         assert name in text
+    assert max(len(line) for line in text.splitlines() if line.startswith("    ")) <= 100
+
+
+def test_a_family(capsys):
+    text = show(capsys, "positions")
+    for page in pages():
+        assert any(line.split()[:1] == [page.kinds[0]] for line in text.splitlines()) == (page.family == "positions")
+    assert "regard train gpt model.decoder.position.kind=" in text
+    assert show(capsys, "position") == text
 
 
 def test_a_model(capsys, tmp_path):

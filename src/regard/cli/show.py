@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from regard.settings import RegardError, nearest
 
+if TYPE_CHECKING:
+    from regard.pages import Page
+
 
 def show(
     name: Annotated[
-        str | None, Parameter(help="A preset (gpt2), a run's or a model's folder, or a mechanism (rotary).")
+        str | None,
+        Parameter(help="A preset (gpt2), a run's or a model's folder, a mechanism (rotary), or a family (attention)."),
     ] = None,
     /,
 ) -> None:
@@ -24,8 +28,8 @@ def show(
 
     if name is None:
         print(_overview())
-    elif (found := pages.page(name)) is not None:
-        print(found.text)
+    elif found := pages.find(name):
+        print(_family(found) if len(found) > 1 and name not in found[0].kinds else _texts(found))
     elif Path(name).is_dir():
         print(_folder(Path(name)))
     else:
@@ -39,10 +43,37 @@ def _overview() -> str:
 
     lines = ["Published models (regard show gpt2):", ""]
     lines += [f"  {name:<18}{preset.parameters:>16,}  {preset.source}" for name, preset in PRESETS.items()]
-    lines += ["", "Mechanisms (regard show rotary):", ""]
-    lines += [f"  {', '.join(found.kinds):<18}{found.sentence}" for found in pages.pages()]
+    lines += ["", "Mechanisms (regard show rotary):"]
+    every = pages.pages()
+    for family, (_, asks, _) in pages.FAMILIES.items():
+        lines += ["", f"  {family}: {asks}", *_lines([found for found in every if found.family == family])]
     lines += ["", "A run or a model of your own: regard show FOLDER"]
     return "\n".join(lines)
+
+
+def _family(found: list[Page]) -> str:
+    """A family's mechanisms, and how to choose one."""
+    from regard import pages
+
+    _, asks, setting = pages.FAMILIES[found[0].family]
+    choose = (
+        f"Read one: regard show {found[-1].kinds[0]}\nUse one:  regard train gpt {setting}.kind={found[-1].kinds[0]}"
+    )
+    return "\n".join([f"{found[0].family}: {asks}", "", *_lines(found), "", choose])
+
+
+def _lines(found: list[Page]) -> list[str]:
+    """A line of at most 100 letters for each page."""
+    names = [", ".join(page.kinds) for page in found]
+    columns = [max(18, len(name) + 2) for name in names]
+    return [f"    {name:<{c}}{page.short(96 - c)}" for name, c, page in zip(names, columns, found, strict=True)]
+
+
+def _texts(found: list[Page]) -> str:
+    """A page, or all that have the name, each in its family."""
+    if len(found) == 1:
+        return found[0].text
+    return "\n\n".join(f"{page.family}\n\n{page.text}" for page in found)
 
 
 def _preset(name: str) -> str:
