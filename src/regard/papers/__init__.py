@@ -14,5 +14,6 @@ __all__ = ["PAPERS", "Check", "Reproduction"]
 
 PAPERS: dict[str, str] = {
     "vaswani2017": "Attention is all you need: sizes, cost, √d_k and the learning rate",
+    "gpt-scaling": "Where the parameters are, GPT-3's table, and what Llama 2 70B cost",
 }
 """Name → title, in the order of the story."""
