@@ -31,6 +31,7 @@ FAMILIES = {
 VARIANTS = {
     "attention": {
         "dot": [{"softcap": 2.0, "scale": 0.7}, {"qk_norm": RMSNorm().to_dict()}, {"bias": "qkv"}, {"bias": "none"}],
+        "linear": [{"chunk": 4}],
     },
     "pattern": {
         "window": [{"size": 3}],

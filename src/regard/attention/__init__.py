@@ -21,3 +21,4 @@ from regard.attention.pattern import Global as Global
 from regard.attention.pattern import Pattern as Pattern
 from regard.attention.pattern import Window as Window
 from regard.attention.dot import Dot as Dot
+from regard.attention.linear import LinearAttention as LinearAttention
