@@ -113,7 +113,8 @@ def load_tensors(model: Transformer, path: Path) -> None:
         with safe_open(path, framework="pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             check_shapes(path, {name: tuple(tensor.shape) for name, tensor in expected.items()}, shapes)
-            tensors = {name: file.get_tensor(name) for name in shapes}
+            # Copied to where torch aligns memory: the last bits of products of few rows depend on that.
+            tensors = {name: file.get_tensor(name).clone() for name in shapes}
     except FileNotFoundError:
         raise RegardError(f"{path} is missing: a model needs its parameters beside its settings.") from None
     except (SafetensorError, OSError) as error:
@@ -124,7 +125,6 @@ def load_tensors(model: Transformer, path: Path) -> None:
     for name, tensor in model.state_dict(keep_vars=True).items():
         tensors.setdefault(name, tensors[firsts[id(tensor)]] if id(tensor) in firsts else tensor)
     model.load_state_dict(tensors, assign=True)
-    _share_again(model)
 
 
 def check_shapes(path: Path, expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> None:
@@ -147,12 +147,6 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     if not path.is_file():
         raise RegardError(f"{folder} has no {TOKENIZER}: name one with --tokenizer FILE.")
     return Tokenizer.load(path)
-
-
-def _share_again(model: Transformer) -> None:
-    """`assign` gives tied tables a parameter each; make them one again."""
-    if model.encoder is not None and model.decoder is not None and model.config.target_vocab_size is None:
-        model.decoder.input.tokens.weight = model.encoder.input.tokens.weight
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -41,14 +41,28 @@ VARIANTS = {
     },
     "position": {
         "learned": [{"offset": 2}],
-        "sinusoidal": [{"layout": "half"}],
-        "rotary": [{"interleaved": True}, {"fraction": 0.7}],
+        "sinusoidal": [{"layout": "half"}, {"first": "cosine", "endpoint": True, "offset": 2}],
+        "rotary": [
+            {"interleaved": True},
+            {"fraction": 0.7},
+            {"scaling": {"kind": "yarn", "factor": 2.0, "original_length": 100}},
+        ],
+        "xpos": [{"interleaved": True}],
+        "t5": [{"buckets": 8, "max_distance": 10}],
+        "shaw": [{"max_distance": 3}, {"values": False}],
+        "kerple": [{"variant": "power"}],
+        "fire": [{"threshold": 4.0}],
+        "cope": [{"positions": 5}],
     },
     "norm": {"layer": [{"bias": False}], "rms": [{"unit_offset": True}]},
     "residual": {"parallel": [{"norms": 2}]},
     "feedforward": {
         "mlp": [{"activation": name} for name in ("relu", "gelu_tanh", "silu", "relu2")] + [{"bias": False}],
         "gated": [{"activation": "gelu"}, {"bias": True}],
+        "experts": [
+            {"n_experts": 5, "top_k": 3, "score": "sigmoid", "scale": 2.5, "n_shared": 2, "balance_rate": 0.01},
+            {"top_k": 1, "renormalise": False, "gated": False, "balance_loss": 0.0},
+        ],
     },
     "input": {"tokens": [{"scale": "sqrt_d_model"}, {"segments": 2, "norm": LayerNorm().to_dict()}]},
     "head": {
@@ -116,7 +130,7 @@ PLAIN = {"kind": "dot"}
 def doors() -> list[dict]:
     """One position for each set of doors that positions use."""
     by_needs = {tuple(sorted(kind.needs)): name for name, kind in reversed(Position.kinds().items())}
-    return [{"kind": name} for name in reversed(by_needs.values())]
+    return [{"kind": by_needs[needs]} for needs in sorted(by_needs, key=lambda needs: (len(needs), needs))]
 
 
 def meetings(where: str) -> list[tuple[dict, dict]]:

@@ -5,3 +5,4 @@ from regard.feedforward.base import Activation as Activation
 from regard.feedforward.base import FeedForward as FeedForward
 from regard.feedforward.mlp import MLP as MLP
 from regard.feedforward.gated import Gated as Gated
+from regard.feedforward.experts import Experts as Experts

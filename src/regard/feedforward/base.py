@@ -1,10 +1,16 @@
-"""The contract of a feed-forward part: forward(x [b t d]) → [b t d], each token for itself."""
+"""The contract of a feed-forward part, which sees each token for itself:
+
+    y = forward(x, real)
+
+with x [b t d] the tokens and real [b t] which of them are no padding (None: all), for those that count tokens.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import ClassVar, Literal
 
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,5 +44,13 @@ class FeedForward(Part, family="regard.feedforward"):
         """d_ff where none is given."""
         raise NotImplementedError
 
-    def build(self, sizes: Sizes) -> nn.Module:
+    def build(self, sizes: Sizes) -> FeedForwardModule:
+        raise NotImplementedError
+
+
+class FeedForwardModule(nn.Module):
+    balance: Float[Tensor, ""] | None = None
+    """What the newest pass in training adds to the objective, in nats a token; None: nothing."""
+
+    def forward(self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "#b t"] | None = None) -> Float[Tensor, "b t d"]:
         raise NotImplementedError

@@ -10,11 +10,11 @@ Differs  Without d_ff it is 8/3 d wide, rounded up to a multiple of 64, so that 
 
 from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from jaxtyping import Bool, Float
+from torch import Tensor
 from torch.nn import functional as F
 
-from regard.feedforward.base import ACTIVATIONS, Activation, FeedForward
+from regard.feedforward.base import ACTIVATIONS, Activation, FeedForward, FeedForwardModule
 from regard.layers import Linear, Sizes, tap
 
 
@@ -29,7 +29,7 @@ class Gated(FeedForward, kind="gated"):
         return GatedModule(self, sizes)
 
 
-class GatedModule(nn.Module):
+class GatedModule(FeedForwardModule):
     def __init__(self, settings: Gated, sizes: Sizes) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[settings.activation]
@@ -39,6 +39,6 @@ class GatedModule(nn.Module):
         self.up = Linear(sizes.d_model, sizes.d_ff, settings.bias)
         self.down = Linear(sizes.d_ff, sizes.d_model, settings.bias, residual=True)
 
-    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+    def forward(self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "#b t"] | None = None) -> Float[Tensor, "b t d"]:
         hidden = tap(self.place, "hidden", self.activation(self.gate(x)) * self.up(x))
         return self.down(F.dropout(hidden, self.dropout, self.training))

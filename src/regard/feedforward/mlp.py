@@ -10,11 +10,11 @@ Differs  Without d_ff it is 4 d wide, as in 2017. `gelu` is exact, `gelu_tanh` t
 
 from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from jaxtyping import Bool, Float
+from torch import Tensor
 from torch.nn import functional as F
 
-from regard.feedforward.base import ACTIVATIONS, Activation, FeedForward
+from regard.feedforward.base import ACTIVATIONS, Activation, FeedForward, FeedForwardModule
 from regard.layers import Linear, Sizes, tap
 
 
@@ -29,7 +29,7 @@ class MLP(FeedForward, kind="mlp"):
         return MLPModule(self, sizes)
 
 
-class MLPModule(nn.Module):
+class MLPModule(FeedForwardModule):
     def __init__(self, settings: MLP, sizes: Sizes) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[settings.activation]
@@ -38,6 +38,6 @@ class MLPModule(nn.Module):
         self.up = Linear(sizes.d_model, sizes.d_ff, settings.bias)
         self.down = Linear(sizes.d_ff, sizes.d_model, settings.bias, residual=True)
 
-    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+    def forward(self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "#b t"] | None = None) -> Float[Tensor, "b t d"]:
         hidden = tap(self.place, "hidden", self.activation(self.up(x)))
         return self.down(F.dropout(hidden, self.dropout, self.training))

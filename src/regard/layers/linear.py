@@ -1,8 +1,8 @@
-"""The two modules that hold every matrix of a model: `Linear` and `Embedding`.
+"""The modules that hold every matrix of a model: `Linear`, `Linears` and `Embedding`.
 
 All weights are used through them, so that quantised weights, adapters and sharding have one door each: `forward`, or
 `matrix()` where something must see the numbers themselves. Weights are stored as the field stores them: Linear
-[out in], Embedding [v d].
+[out in], Linears [m out in], Embedding [v d].
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.layers.grouped import grouped
 from regard.layers.product import linear
 
 
@@ -37,6 +38,29 @@ class Linear(nn.Module):
     def extra_repr(self) -> str:
         d_out, d_in = self.weight.shape
         return f"{d_in} → {d_out}, bias={self.bias is not None}"
+
+
+class Linears(nn.Module):
+    """`m` linear maps of one shape, stacked: rows of x that stand sorted by their map, each through its own.
+
+    `used` is the number of maps that a token goes through. `residual` and `gain` are as in `Linear`.
+    """
+
+    def __init__(self, m: int, d_in: int, d_out: int, used: int, residual: bool = False) -> None:
+        super().__init__()
+        self.residual, self.gain, self.used = residual, 1.0, used
+        self.weight = nn.Parameter(torch.empty(m, d_out, d_in))
+
+    def matrix(self) -> Float[Tensor, "m o i"]:
+        return self.weight
+
+    def forward(self, x: Float[Tensor, "n i"], ends: Int[Tensor, "m"]) -> Float[Tensor, "n o"]:
+        """Map number m takes the rows before `ends[m]` that no map before it has taken; the last ends at n."""
+        return grouped(x, self.weight, ends)
+
+    def extra_repr(self) -> str:
+        m, d_out, d_in = self.weight.shape
+        return f"{m} × ({d_in} → {d_out}), {self.used} used"
 
 
 class Embedding(nn.Module):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention import CacheSlot, View
-from regard.layers import Linear, Sizes
+from regard.layers import Linear, Linears, Sizes
 from regard.model.config import StackConfig
 from regard.positions import PositionModule
 from regard.residual import Stream
@@ -27,7 +27,7 @@ class Block(nn.Module):
         self.feedforward = of_layer(config.feedforward, sizes.layer).build(part("feedforward"))
         self.residual = config.residual.build(config.norm, sizes, steps=3 if cross else 2)
         for name, module in self.named_modules():
-            if isinstance(module, Linear) and name.split(".")[-1] not in ("q", "k"):
+            if isinstance(module, (Linear, Linears)) and name.split(".")[-1] not in ("q", "k"):
                 module.gain = config.residual.gain(sizes)
 
     def forward(
@@ -45,5 +45,5 @@ class Block(nn.Module):
         if self.cross is not None:
             cross = self.cross
             steps.append(lambda x: cross(x, source, source_view, nowhere, source_slot))
-        steps.append(self.feedforward)
+        steps.append(lambda x: self.feedforward(x, view.real()))
         return self.residual(stream, steps)

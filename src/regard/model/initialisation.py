@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from regard.layers import Embedding, Linear
+from regard.layers import Embedding, Linear, Linears
 from regard.seeds import derive_seed
 from regard.settings import Part
 
@@ -29,7 +29,7 @@ class Initialisation(Part, family="regard.model.initialisation"):
     """How weights start."""
 
     def matrix(self, weight: Tensor, residual: bool, writers: int, random: torch.Generator) -> None:
-        """Fill a Linear's weight [out in]; `writers` matrices of the stack write into its residual stream."""
+        """Fill a weight [out in] or [m out in]; `writers` matrices of the stack write into its residual stream."""
         raise NotImplementedError
 
     def table(self, weight: Tensor, random: torch.Generator) -> None:
@@ -54,7 +54,7 @@ class Normal(Initialisation, kind="normal"):
 
 class Xavier(Initialisation, kind="xavier"):
     def matrix(self, weight: Tensor, residual: bool, writers: int, random: torch.Generator) -> None:
-        bound = math.sqrt(6 / sum(weight.shape))
+        bound = math.sqrt(6 / sum(weight.shape[-2:]))
         weight.uniform_(-bound, bound, generator=random)
 
     def table(self, weight: Tensor, random: torch.Generator) -> None:
@@ -65,21 +65,21 @@ def initialise(model: nn.Module, settings: Initialisation, seed: int) -> None:
     """Give every weight of the model its first value. On the meta device: nothing to do."""
     stacks = dict(model.named_children())
     writers = {
-        name: sum(isinstance(module, Linear) and module.residual for module in stack.modules())
+        name: sum(isinstance(module, (Linear, Linears)) and module.residual for module in stack.modules())
         for name, stack in stacks.items()
     }
     with torch.no_grad():
         for name, module in model.named_modules():
-            if isinstance(module, (Linear, Embedding)):
+            if isinstance(module, (Linear, Linears, Embedding)):
                 if module.weight.is_meta:
                     continue
                 random = torch.Generator().manual_seed(derive_seed(seed, name))
                 fresh = torch.empty_like(module.weight, device="cpu", dtype=torch.float32)
-                if isinstance(module, Linear):
+                if isinstance(module, Embedding):
+                    settings.table(fresh, random)
+                else:
                     settings.matrix(fresh, module.residual, max(writers[name.split(".")[0]], 1), random)
                     fresh *= module.gain
-                else:
-                    settings.table(fresh, random)
                 module.weight.copy_(fresh)
                 if isinstance(module, Linear) and module.bias is not None:
                     module.bias.zero_()

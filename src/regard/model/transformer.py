@@ -81,7 +81,18 @@ class Transformer(nn.Module):
         if source is not None:
             encoded = self.encode(source, source_mask)
         x = self.hidden(ids, mask=mask, cache=cache, encoded=encoded, segments=segments)
-        return self.head(x, self.last_stack.input.tokens, targets, **objective)
+        result = self.head(x, self.last_stack.input.tokens, targets, **objective)
+        return result if targets is None else self._with_balance(result)
+
+    def _with_balance(self, loss: Loss) -> Loss:
+        """The loss with what feed-forwards ask for beside it, in training: that their experts be used alike."""
+        blocks = [block for stack in (self.encoder, self.decoder) if stack is not None for block in stack.layers]
+        for block in blocks:
+            feedforward = block.feedforward
+            if feedforward.balance is not None:
+                loss = loss._replace(objective=loss.objective + feedforward.balance * loss.target_count)
+                feedforward.balance = None
+        return loss
 
     def cache(self, batch: int, capacity: int | None = None) -> Cache:
         """An empty cache for `batch` rows, of room for `capacity` tokens each (None: it grows)."""

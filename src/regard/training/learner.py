@@ -48,6 +48,7 @@ class Learner:
             name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
         }
         self.redrawn: list[Any] = [module for module in model.modules() if hasattr(module, "redraw")]
+        self.balanced: list[Any] = [module for module in model.modules() if hasattr(module, "rebalance")]
         self.optimisers = training.optimiser.build(model)
         self.average = training.average.start(self.weights) if training.average else None
         self.schedule = training.schedule
@@ -80,6 +81,8 @@ class Learner:
             nn.utils.clip_grads_with_norm_(parameters, self.training.clip, total)
         self.optimisers.step(rate)
         self.optimisers.zero_grad()
+        for module in self.balanced:
+            module.rebalance(self.place.sum)
         if self.average:
             self.average.update(step, self.weights)
         return {"loss": loss, "objective": objective, "count": count, "rate": rate, "gradient_norm": norm}
