@@ -24,6 +24,7 @@ PLACE = {
 SMALL = [
     *("model.d_model=32", "model.n_heads=4", "model.context_length=32", "model.decoder.n_layers=2"),
     *("training.batch_size=8", "training.compile=off", "training.evaluate_windows=16", "training.log_every=40"),
+    *("training.evaluate_every=40", "training.checkpoint_every=40"),
     *("training.schedule.learning_rate=0.01", "training.schedule.warmup=5"),
 ]
 
