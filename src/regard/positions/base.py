@@ -8,10 +8,10 @@ The model knocks at every door and never asks who is inside:
     values(weights, q_at, k_at)      in each layer, beside the mixture     Shaw
 
 q and k arrive unscaled, as [b h t e] and [b g s e]; `bias` gets the keys of the heads that share them repeated, [b h s
-e]. A bias broadcasts to [b h t s] and has b = 1 where it
-depends on t − s alone; it is added to the scaled scores, or where it is made of q and k (`inside_scale`) to the
-products before they are scaled. `seen()` [b 1 t s] says who may look (None: everybody), so that padding and other
-documents cannot leak through an encoding that reads the text.
+e]. A bias broadcasts to [b h t s] and has b = 1 where rows stand alike and it reads no text; it is added to the scaled
+scores, or where it is made of q and k (`inside_scale`) to the products before they are scaled. `seen()` [b 1 t s] says
+who may look (None: everybody), so that padding and other documents cannot leak through an encoding that reads the
+text. What depends on positions alone is made once a forward pass, for all layers: `Places` keeps it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,22 @@ class Places:
     def __init__(self, index: Int[Tensor, "b t"]) -> None:
         self.index = index
         self._made: dict[str, tuple[Tensor, ...]] = {}
+        self._seen: Places | None = None
+        self._between: dict[str, Tensor] = {}
 
     def once(self, key: str, make: Callable[[Int[Tensor, "b t"]], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """make(index), computed the first time that `key` asks for it."""
         if key not in self._made:
             self._made[key] = make(self.index)
         return self._made[key]
+
+    def between(self, seen: Places, key: str, make: Callable[[Int[Tensor, "#b t s"]], Tensor]) -> Tensor:
+        """make(t − s), t these positions and s those that they see, computed the first time that `key` asks for it."""
+        if self._seen is not seen:
+            self._seen, self._between = seen, {}
+        if key not in self._between:
+            self._between[key] = make(self.index[:, :, None] - seen.index[:, None, :])
+        return self._between[key]
 
 
 class Position(Part, family="regard.positions"):
@@ -72,7 +82,7 @@ class PositionModule(nn.Module):
     inside_scale: ClassVar[bool] = False
     """Whether the bias is made of q and k, and so is scaled with their products."""
 
-    reads_weights: ClassVar[bool] = False
+    reads_weights: bool = False
     """Whether `values` is in use: the mechanism must then take its plain formula."""
 
     def add(self, x: Float[Tensor, "b t d"], at: Places) -> Float[Tensor, "b t d"]:

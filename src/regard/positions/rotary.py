@@ -8,11 +8,10 @@ Source   Su et al. 2021, arXiv:2104.09864, §3.2.2, eq. 14–16 and 34.
 Cost     no parameters; two products a feature of q and k; the sines are made once for all layers.
 Differs  The paper pairs neighbours (`interleaved=True`, GPT-J); most checkpoints pair feature i with i + r/2
          (the default, Llama and GPT-NeoX). `fraction` turns only the first part of a head (GPT-NeoX: 0.25).
+         `scaling` slows the turning for texts longer than those of training: see `scaling`.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from regard.layers import Sizes
 from regard.positions.base import Places, Position, PositionModule
+from regard.positions.scaling import Scaling, rates
 from regard.settings import SettingsError
 
 
@@ -28,6 +28,7 @@ class Rotary(Position, kind="rotary"):
     base: float = Field(10_000.0, gt=0, allow_inf_nan=False)
     fraction: float = Field(1.0, gt=0, le=1)
     interleaved: bool = False
+    scaling: Scaling | None = None
 
     needs = frozenset({"turn"})
     relative = True
@@ -42,21 +43,22 @@ class Rotary(Position, kind="rotary"):
 
     def build(self, sizes: Sizes) -> RotaryModule:
         self.check(sizes)
-        turned = int(sizes.head_dim * self.fraction)
-        return RotaryModule(turned, self.base, self.interleaved)
+        return RotaryModule(self, int(sizes.head_dim * self.fraction))
 
 
 class RotaryModule(PositionModule):
-    def __init__(self, turned: int, base: float, interleaved: bool) -> None:
+    def __init__(self, settings: Rotary, turned: int) -> None:
         super().__init__()
-        self.turned, self.base, self.interleaved = turned, base, interleaved
-        self.key = f"rotary {turned} {base}"
+        scaling = settings.scaling
+        self.turned, self.interleaved = turned, settings.interleaved
+        self.rates = rates(settings.base, turned) if scaling is None else scaling.rates(settings.base, turned)
+        self.size = 1.0 if scaling is None else scaling.size
+        self.key = f"rotary {turned} {settings.base} {scaling}"
 
     def angles(self, index: Int[Tensor, "b t"]) -> tuple[Tensor, Tensor]:
-        """cos and sin of each position and pair, [b 1 t r/2], in float32 (float64 in a float64 model)."""
-        pair = torch.arange(0, self.turned, 2, device=index.device, dtype=torch.float64)
-        angle = index[:, None, :, None] * torch.exp(pair * (-math.log(self.base) / self.turned))
-        return angle.cos(), angle.sin()
+        """cos and sin of each position and pair, [b 1 t r/2], in float64: far positions turn a fast pair many times."""
+        angle = index[:, None, :, None] * torch.tensor(self.rates, device=index.device, dtype=torch.float64)
+        return angle.cos() * self.size, angle.sin() * self.size
 
     def turn(
         self, q: Float[Tensor, "b h t e"], k: Float[Tensor, "b g s e"], q_at: Places, k_at: Places

@@ -4,8 +4,10 @@
 
 Source   Vaswani et al. 2017, arXiv:1706.03762, §3.5.
 Cost     no parameters; made from the formula for any position, once for all layers.
-Differs  `layout="half"` puts all sines first and all cosines after, as the authors' own code does. With an odd d the
-         last sine has no cosine.
+Differs  `layout="half"` puts all sines first and all cosines after, as the authors' own code does, and
+         `first="cosine"` swaps the two. `endpoint` ends the fan at the rate 1/base exactly, which that code does too:
+         base^(−i/(n−1)) for pair i of n. `offset` starts to count there (2 in models trained with fairseq). With an
+         odd d the last of the first kind has no partner.
 """
 
 from __future__ import annotations
@@ -25,24 +27,28 @@ from regard.positions.base import Places, Position, PositionModule
 class Sinusoidal(Position, kind="sinusoidal"):
     base: float = Field(10_000.0, gt=0, allow_inf_nan=False)
     layout: Literal["interleaved", "half"] = "interleaved"
+    first: Literal["sine", "cosine"] = "sine"
+    endpoint: bool = False
+    offset: int = Field(0, ge=0, le=2**16)
 
     def build(self, sizes: Sizes) -> SinusoidalModule:
-        return SinusoidalModule(sizes.d_model, self.base, self.layout)
+        return SinusoidalModule(self, sizes.d_model)
 
 
 class SinusoidalModule(PositionModule):
-    def __init__(self, d: int, base: float, layout: str) -> None:
+    def __init__(self, settings: Sinusoidal, d: int) -> None:
         super().__init__()
-        self.d, self.base, self.layout = d, base, layout
+        self.d, self.settings = d, settings
 
     def table(self, index: Int[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
         """The encoding of each position, in float64: far positions turn a fast sine many times."""
-        pair = torch.arange((self.d + 1) // 2, device=index.device, dtype=torch.float64)
-        rate = torch.exp(pair * (-2 * math.log(self.base) / self.d))
-        angle = index[..., None] * rate
-        if self.layout == "half":
-            return torch.cat([angle.sin(), angle.cos()], dim=-1)[..., : self.d]
-        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)[..., : self.d]
+        settings, pairs = self.settings, (self.d + 1) // 2
+        last = max(pairs - 1, 1) if settings.endpoint else self.d / 2
+        pair = torch.arange(pairs, device=index.device, dtype=torch.float64)
+        angle = (index + settings.offset)[..., None] * torch.exp(pair * (-math.log(settings.base) / last))
+        fans = [angle.sin(), angle.cos()] if settings.first == "sine" else [angle.cos(), angle.sin()]
+        fan = torch.cat(fans, dim=-1) if settings.layout == "half" else torch.stack(fans, dim=-1).flatten(-2)
+        return fan[..., : self.d]
 
     def add(self, x: Float[Tensor, "b t d"], at: Places) -> Float[Tensor, "b t d"]:
         return x + self.table(at.index).to(x.dtype)
