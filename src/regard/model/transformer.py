@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from regard.attention import Cache, Mask
+from regard.feedforward.base import FeedForwardModule
 from regard.model.config import ModelConfig
 from regard.model.initialisation import initialise
 from regard.model.losses import Loss
@@ -82,16 +83,14 @@ class Transformer(nn.Module):
             encoded = self.encode(source, source_mask)
         x = self.hidden(ids, mask=mask, cache=cache, encoded=encoded, segments=segments)
         result = self.head(x, self.last_stack.input.tokens, targets, **objective)
-        return result if targets is None else self._with_balance(result)
+        return self._with_balance(result) if targets is not None and self.training else result
 
     def _with_balance(self, loss: Loss) -> Loss:
         """The loss with what feed-forwards ask for beside it, in training: that their experts be used alike."""
-        blocks = [block for stack in (self.encoder, self.decoder) if stack is not None for block in stack.layers]
-        for block in blocks:
-            feedforward = block.feedforward
-            if feedforward.balance is not None:
-                loss = loss._replace(objective=loss.objective + feedforward.balance * loss.target_count)
-                feedforward.balance = None
+        for module in self.modules():
+            if isinstance(module, FeedForwardModule) and module.balance is not None:
+                loss = loss._replace(objective=loss.objective + module.balance * loss.target_count)
+                module.balance = None
         return loss
 
     def cache(self, batch: int, capacity: int | None = None) -> Cache:
