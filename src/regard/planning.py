@@ -223,7 +223,7 @@ def _settings(config: ModelConfig) -> list[str]:
             _line(name, f"{stack.n_layers} layers of {sizes.n_heads} heads of {sizes.head_dim}{shared}"),
             _line("", f"attention {_kinds(stack.attention)}, positions {_kinds(stack.position)}"),
             _line("", f"feed-forward {sizes.d_ff:,} wide, {_kinds(stack.feedforward)}"),
-            _line("", f"norm {stack.norm.kind}, {stack.residual.kind}-norm"),
+            _line("", f"norm {_kinds(stack.norm)}, residual {_kinds(stack.residual)}"),
         ]
     return lines
 

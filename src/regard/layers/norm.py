@@ -10,7 +10,8 @@ Source   Ba, Kiros & Hinton 2016, arXiv:1607.06450, eq. 3–4; Zhang & Sennrich 
 Cost     2d parameters (LayerNorm with bias), d (RMSNorm), 1 (ScaleNorm), 2d + 1 (DyT); O(d) per token.
 Differs  RMSNorm(unit_offset=True) multiplies by 1 + w (Gemma) and starts at w = 0. Statistics are in float32.
          ScaleNorm takes ε for ‖x‖ where that is smaller. DyT(alpha=…) is the first α: 0.5 is the paper's for all but
-         large language models, where it tunes α by width (its §7).
+         large language models, where it tunes α by width (its §7) and scales what is embedded by √d: a small stream
+         stays small, so begin with `input.scale = "sqrt_d_model"`.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 Source   Bachlechner et al. 2020, arXiv:2003.04887, §3; one α a layer as in the authors' Transformer.
 Cost     one parameter a layer; no norms.
 Differs  The stack's `norm` is not used. While α is 0 a layer's matrices get no gradient: they move from step two on.
+         Nothing makes a small embedding larger: begin with `input.scale = "sqrt_d_model"`, which learns faster.
 """
 
 from __future__ import annotations
