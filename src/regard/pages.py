@@ -28,6 +28,9 @@ class Family(NamedTuple):
 FAMILIES = {
     "input": Family("inputs", "what stands for each token", "model.input"),
     "positions": Family("positions", "where a token stands", "model.decoder.position"),
+    "scaling": Family(
+        "positions/scaling", "how rotary positions reach further", "model.decoder.position.scaling"
+    ),
     "attention": Family("attention", "who looks at whom", "model.decoder.attention"),
     "pattern": Family("attention/pattern", "which tokens a layer may look at", "model.decoder.pattern"),
     "norm": Family("layers/norm", "how features keep a common size", "model.decoder.norm"),

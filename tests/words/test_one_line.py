@@ -86,7 +86,7 @@ for name, base in FAMILIES.items():
         assert [member for member in MEMBERS if "toy" in member], name
         print("kind", base.__name__)
 assert main(["show", "toy"]) == 0
-assert pages.page("toy") is not None
+assert pages.find("toy")
 with tempfile.TemporaryDirectory() as folder:
     settings = sys.argv[2:]
     assert main(["train", "gpt-char", "--data", sys.argv[1] + "/text.txt", "--out", folder + "/run", *settings]) == 0

@@ -1,0 +1,48 @@
+"""The picture of each mechanism, drawn by running its code on something small: nothing here knows a formula.
+
+One function a family, so that a new kind has its picture by itself. `draw(page)` gives the figure of a page.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from figures.attention import attention, pattern
+from figures.layers import feedforward, head, initialisation, inputs, norm, residual
+from figures.positions import positions, scaling
+from regard.pages import Page
+
+FAMILIES: dict[str, Callable[[tuple[str, ...]], Figure]] = {
+    "input": inputs,
+    "positions": positions,
+    "scaling": scaling,
+    "pattern": pattern,
+    "norm": norm,
+    "residual": residual,
+    "feed-forward": feedforward,
+    "head": head,
+    "initialisation": initialisation,
+}
+
+
+def draw(page: Page, quick: bool = False) -> Figure:
+    """The figure of a page. `quick` shortens what has to learn first: for tests."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if page.family == "attention":
+            return attention(page.kinds, steps=2 if quick else 300)
+        return FAMILIES[page.family](page.kinds)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """A PNG 700 pixels wide. A palette makes it a third as large; this method keeps the colours of small spots."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=100)
+    image = Image.open(buffer).convert("RGB")
+    image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
