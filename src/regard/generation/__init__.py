@@ -1,5 +1,6 @@
 """Logits → ids → text: sampling, the engine, streaming, and the score of a text that is there already."""
 
+from regard.generation.beam import Beam, Hypothesis, beam_search
 from regard.generation.engine import Candidate, Generation, Overflow, Step, generate
 from regard.generation.sampling import Sampling
 from regard.generation.scoring import log_probabilities, windows
@@ -7,13 +8,16 @@ from regard.generation.streaming import Alternative, Piece, StopStrings, stream
 
 __all__ = [
     "Alternative",
+    "Beam",
     "Candidate",
     "Generation",
+    "Hypothesis",
     "Overflow",
     "Piece",
     "Sampling",
     "Step",
     "StopStrings",
+    "beam_search",
     "generate",
     "log_probabilities",
     "stream",

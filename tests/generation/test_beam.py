@@ -1,0 +1,160 @@
+"""Beam search against all texts there are, and against the plain algorithm written with lists."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from regard.attention import Padding
+from regard.generation.beam import Beam, beam_search
+from regard.model import ModelConfig, Normal, StackConfig, Transformer
+from regard.settings import RegardError, SettingsError
+
+VOCAB, END, LIMIT = 5, 4, 4
+
+
+def translator(seed=0, spread=0.6):
+    stack = StackConfig(n_layers=1, position="rotary", residual="pre")
+    config = ModelConfig(
+        vocab_size=VOCAB, d_model=8, n_heads=2, context_length=16, encoder=stack, decoder=stack,
+        initialisation=Normal(std=spread),
+    )  # fmt: skip
+    return Transformer(config, seed).double().eval()
+
+
+def decoder(seed=0, spread=0.6, vocab_size=VOCAB):
+    stack = StackConfig(n_layers=1, position="rotary", residual="pre")
+    config = ModelConfig(
+        vocab_size=vocab_size, d_model=8, n_heads=2, context_length=16, decoder=stack, initialisation=Normal(std=spread)
+    )
+    return Transformer(config, seed).double().eval()
+
+
+@torch.no_grad()
+def log_probability(model, prompt, text, **more):
+    """Σ log p of the text's tokens after the prompt, by one plain pass."""
+    ids = torch.tensor([[*prompt, *text]])
+    log_p = model(ids, **more)[0].log_softmax(-1)
+    return sum(log_p[len(prompt) - 1 + place, token].item() for place, token in enumerate(text))
+
+
+def every_text():
+    """Each text that ends, and each that reaches the limit without an end."""
+    words = [word for word in range(VOCAB) if word != END]
+    for length in range(LIMIT):
+        for text in itertools.product(words, repeat=length):
+            yield [*text, END]
+    for text in itertools.product(words, repeat=LIMIT):
+        yield list(text)
+
+
+def plain_beam(model, prompt, beam, limit, end):
+    """The algorithm as the docstring tells it, a text at a time; the oracle for narrow beams."""
+    running, finished = [([], 0.0)], []
+    for step in range(limit):
+        found = []
+        for text, value in running:
+            ids = torch.tensor([[*prompt, *text]])
+            with torch.no_grad():
+                log_p = model(ids)[0, -1].log_softmax(-1).tolist()
+            found += [([*text, word], value + p) for word, p in enumerate(log_p)]
+        found.sort(key=lambda one: -one[1])
+        last = step + 1 == limit
+        for text, value in found[: beam.size]:
+            if text[-1] == end or last:
+                finished.append((value / beam.penalty(step + 1), text))
+        finished = sorted(finished, key=lambda one: -one[0])[: beam.size]
+        running = [one for one in found if one[0][-1] != end][: beam.size]
+    return finished
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "beam",
+    [
+        Beam(size=256, length_penalty=1.0),
+        Beam(size=256, normalisation="wu", length_penalty=0.6),
+        Beam(size=256, normalisation="none"),
+        Beam(size=256, length_penalty=-0.5),
+    ],
+    ids=["length", "wu", "none", "short"],
+)
+def test_a_wide_beam_finds_the_best_of_all_texts(beam, seed):
+    model, prompt = decoder(seed), [1, 2]
+    ranked = sorted(
+        ((log_probability(model, prompt, text) / beam.penalty(len(text)), text) for text in every_text()),
+        key=lambda one: -one[0],
+    )
+    found = beam_search(model, [prompt], beam, LIMIT, end=END, n_best=3)[0]
+    for one, (score, text) in zip(found, ranked, strict=False):
+        assert math.isclose(one.score, score, rel_tol=1e-9)
+        assert one.ids == [word for word in text if word != END]
+        assert math.isclose(one.log_probability, log_probability(model, prompt, text), rel_tol=1e-9)
+        assert one.finished == ("end" if text[-1] == END else "limit")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_narrow_beam_is_the_plain_algorithm(size, seed):
+    """With the early stop, which the oracle does not have."""
+    model, prompt, beam = decoder(seed, vocab_size=11), [3], Beam(size=size, length_penalty=0.8)
+    expected = plain_beam(model, prompt, beam, 7, end=0)
+    found = beam_search(model, [prompt], beam, 7, end=0, n_best=size)[0]
+    assert [one.ids for one in found] == [[w for w in text if w != 0] for _, text in expected]
+    assert [one.score for one in found] == pytest.approx([score for score, _ in expected])
+
+
+def test_one_beam_is_greedy():
+    model, text = decoder(3, vocab_size=11), [5]
+    for _ in range(6):
+        with torch.no_grad():
+            text.append(int(model(torch.tensor([text]))[0, -1].argmax()))
+    assert beam_search(model, [[5]], Beam(size=1), 6)[0][0].ids == text[1:]
+
+
+@pytest.mark.parametrize("beam", [Beam(size=3), Beam(size=4, groups=2, diversity=0.7)], ids=["plain", "diverse"])
+def test_neighbours_and_the_number_of_answers_change_nothing(beam):
+    """Sources, prompts and answers of unequal length in a batch, each as alone."""
+    model = translator(2)
+    sources = torch.randint(VOCAB, (4, 6), generator=torch.Generator().manual_seed(1))
+    lengths, prompts = torch.tensor([6, 2, 4, 1]), [[0], [0, 3, 1], [0, 2], [1]]
+    with torch.no_grad():
+        together = beam_search(
+            model, prompts, beam, 6, end=END, n_best=beam.size, encoded=model.encode(sources, Padding(lengths))
+        )
+        for row, prompt in enumerate(prompts):
+            encoded = model.encode(sources[row : row + 1, : lengths[row]])
+            alone = beam_search(model, [prompt], beam, 6, end=END, n_best=1, encoded=encoded)[0]
+            assert alone[0].ids == together[row][0].ids
+            assert alone[0].score == pytest.approx(together[row][0].score)
+            source = {"source": sources[row : row + 1, : lengths[row]]}
+            for one in together[row]:
+                text = [*one.ids, END] if one.finished == "end" else one.ids
+                assert one.log_probability == pytest.approx(log_probability(model, prompt, text, **source))
+
+
+def test_groups_avoid_each_others_words():
+    model = decoder(1, vocab_size=30)
+    found = beam_search(model, [[1]], Beam(size=4, groups=4, diversity=50.0), 1, n_best=4)[0]
+    assert len({one.ids[0] for one in found}) == 4
+    alike = beam_search(model, [[1]], Beam(size=4, groups=4), 1, n_best=4)[0]
+    assert len({one.ids[0] for one in alike}) == 1
+    with torch.no_grad():
+        best = model(torch.tensor([[1]]))[0, -1].log_softmax(-1).topk(4)
+    assert {one.ids[0] for one in found} == set(best.indices.tolist())
+    assert sorted(one.log_probability for one in found) == pytest.approx(sorted(best.values.tolist()))
+
+
+def test_what_cannot_be_searched_is_refused():
+    model = decoder()
+    with pytest.raises(RegardError, match="n_best"):
+        beam_search(model, [[1]], Beam(size=2), 3, n_best=3)
+    with pytest.raises(RegardError, match="id 7"):
+        beam_search(model, [[7]], limit=3)
+    with pytest.raises(RegardError, match="at least one token"):
+        beam_search(model, [[]], limit=3)
+    with pytest.raises(RegardError, match="encode"):
+        beam_search(translator(), [[1]], limit=3)
+    with pytest.raises(SettingsError, match="3 beams cannot be split into 2 groups"):
+        Beam(size=3, groups=2)
