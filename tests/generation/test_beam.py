@@ -49,6 +49,17 @@ def every_text():
         yield list(text)
 
 
+@torch.no_grad()
+def scored(model, prompt):
+    """Each text with its log p, those of a length in one pass."""
+    for _, group in itertools.groupby(every_text(), len):
+        texts = list(group)
+        ids = torch.tensor([[*prompt, *text] for text in texts])
+        log_p = model(ids).log_softmax(-1)[:, len(prompt) - 1 : -1]
+        own = log_p.gather(2, ids[:, len(prompt) :, None]).sum((1, 2))
+        yield from zip(texts, own.tolist(), strict=True)
+
+
 def plain_beam(model, prompt, beam, limit, end):
     """The algorithm as the docstring tells it, a text at a time; the oracle for narrow beams."""
     running, finished = [([], 0.0)], []
@@ -83,8 +94,7 @@ def plain_beam(model, prompt, beam, limit, end):
 def test_a_wide_beam_finds_the_best_of_all_texts(beam, seed):
     model, prompt = decoder(seed), [1, 2]
     ranked = sorted(
-        ((log_probability(model, prompt, text) / beam.penalty(len(text)), text) for text in every_text()),
-        key=lambda one: -one[0],
+        ((value / beam.penalty(len(text)), text) for text, value in scored(model, prompt)), key=lambda one: -one[0]
     )
     found = beam_search(model, [prompt], beam, LIMIT, end=END, n_best=3)[0]
     for one, (score, text) in zip(found, ranked, strict=False):
