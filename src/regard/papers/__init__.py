@@ -13,6 +13,7 @@ from regard.papers.base import Check, Reproduction
 __all__ = ["PAPERS", "Check", "Reproduction"]
 
 PAPERS: dict[str, str] = {
+    "bahdanau2014": "Attention comes to translation: one vector is too small for a long sentence",
     "vaswani2017": "Attention is all you need: sizes, cost, √d_k and the learning rate",
     "gpt-scaling": "Where the parameters are, GPT-3's table, and what Llama 2 70B cost",
 }
