@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from regard.attention import Documents, Padding
+from regard.attention import Documents, Padding, Prefix
+from regard.settings import RegardError, of_layer
 from tests.laws.members import DECODERS, ENCODERS, MEMBERS, TRANSLATORS, close, rich, words
 
 
@@ -89,3 +90,31 @@ def test_a_row_of_padding_alone_stays_finite(name):
         assert torch.isfinite(logits).all()
         logits.sum().backward()
         assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+PREFIXED = [name for name, config in DECODERS.items() if name not in TRANSLATORS]
+
+
+@pytest.mark.parametrize("name", PREFIXED)
+def test_a_prefix_is_seen_from_everywhere_and_the_rest_looks_back(name):
+    model, ids = rich(DECODERS[name]), words(2, 10)
+    mask, stack = Prefix(torch.tensor([4, 6])), model.config.decoder
+    if not {"self", "patterns"} <= of_layer(stack.attention, 0).offers:
+        with pytest.raises(RegardError, match="cannot take a prefix"):
+            model(ids, mask=mask)
+        return
+    whole, causal = model(ids, mask=mask), model(ids)
+    changed = ids.clone()
+    changed[:, 7:] = (changed[:, 7:] + 1) % 29
+    close(model(changed, mask=mask)[:, :7], whole[:, :7])  # past the prefix, the future is unseen
+    close(model(ids, mask=Prefix(torch.tensor([0, 1]))), causal)
+    if of_layer(stack.pattern, 0).kind != "dilated":
+        assert (whole[:, 1] - causal[:, 1]).abs().max() > 1e-6
+    padded = torch.cat([ids, ids[:, :2]], 1).roll(2, 1)
+    close(model(padded, mask=mask & Padding.left(torch.tensor([10, 10]), 12))[:, 2:], whole)
+    cache = model.cache(2)
+    first = model(ids[:, :6], mask=mask, cache=cache)
+    rest = [model(part, cache=cache) for part in ids[:, 6:].split([1, 3], 1)]
+    close(torch.cat([first, *rest], 1), whole)
+    with pytest.raises(RegardError, match="a prefix is read at once"):
+        model(ids, mask=mask, cache=cache)

@@ -54,9 +54,25 @@ class Mask:
         return next((part for part in self.parts if isinstance(part, Padding)), None)
 
     @property
+    def prefix(self) -> Int[Tensor, "b"] | None:
+        """How many tokens of each row are seen from everywhere, or None."""
+        return next((part.tokens for part in self.parts if isinstance(part, Prefix)), None)
+
+    @property
     def documents(self) -> Int[Tensor, "b s"] | None:
         """A number for each slot, equal within a document, or None."""
         return next((part.ids for part in self.parts if isinstance(part, Documents)), None)
+
+    def backwards(self) -> Mask:
+        """The same for a decoder: each slot sees what came before, and the prefix where the mask has one."""
+        start = self.padding.start if self.padding is not None else None
+        look = Causal() if self.prefix is None else Causal() | Prefix(self.prefix, start)
+        return look & self.without(Prefix)
+
+    def without(self, kind: type[Mask]) -> Mask:
+        """The other terms of an `&`."""
+        rest = tuple(part for part in self.parts if not isinstance(part, kind))
+        return And(rest) if len(rest) > 1 else rest[0] if rest else Mask()
 
     def made_of(self, *kinds: type[Mask]) -> bool:
         """Whether a mechanism that understands only these kinds of masks understands this one."""
@@ -111,13 +127,18 @@ class Padding(Mask):
 
 
 class Prefix(Mask):
-    """The first `lengths` slots of a row are seen from everywhere. Joined by `|` with `Causal`: a prefix-LM."""
+    """The first `lengths` tokens of a row are seen from everywhere. Given to a decoder, it makes a prefix-LM.
 
-    def __init__(self, lengths: Int[Tensor, "b"]) -> None:
-        self.prefix = lengths
+    Source: Raffel et al. 2019, arXiv:1910.10683, §3.2.1, figure 3.
+    """
+
+    def __init__(self, lengths: Int[Tensor, "b"], start: Int[Tensor, "b"] | None = None) -> None:
+        self.tokens = lengths
+        self.start = start
 
     def allowed(self, q: Tensor, k: Tensor) -> Tensor:
-        return k < self.prefix[:, None, None]
+        end = self.tokens if self.start is None else self.tokens + self.start
+        return k < end[:, None, None]
 
 
 class Documents(Mask):

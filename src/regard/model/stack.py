@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from regard.attention import Cache, CacheSlot, Causal, Mask, View
-from regard.layers import Embedding
+from regard.attention import Cache, CacheSlot, Mask, Padding, Prefix, View
+from regard.layers import Table
 from regard.model.block import Block
 from regard.model.config import ModelConfig
 from regard.positions import PositionModule
@@ -28,7 +28,7 @@ class Encoded(NamedTuple):
 
 
 class Stack(nn.Module):
-    def __init__(self, config: ModelConfig, name: str, vocab_size: int, tokens: Embedding | None = None) -> None:
+    def __init__(self, config: ModelConfig, name: str, vocab_size: int, tokens: Table | None = None) -> None:
         super().__init__()
         stack = config.stacks[name]
         sizes = config.sizes(name)
@@ -47,6 +47,9 @@ class Stack(nn.Module):
         self.position_of_layer = [distinct.index(key) for key in keys]
         self.nowhere = PositionModule()  # what cross-attention meets
         self.limit = sizes.context_length if any(part.bounded for part in parts) else None
+
+        kinds = [of_layer(stack.attention, layer) for layer in range(stack.n_layers)]
+        self.one_way = next((kind.kind for kind in kinds if not {"self", "patterns"} <= kind.offers), None)
 
         cross = self.causal and config.encoder is not None
         self.layers = nn.ModuleList(Block(stack, config.sizes(name, layer), cross) for layer in range(stack.n_layers))
@@ -94,19 +97,26 @@ class Stack(nn.Module):
 
     def _view(self, mask: Mask, cache: Cache | None, t: int, device: torch.device) -> View:
         slots = torch.arange(t, device=device)[None]
+        if self.one_way is not None and mask.prefix is not None:
+            raise RegardError(
+                f"{self.one_way} attention cannot take a prefix: choose 'dot' attention."
+            )
         if cache is None:
-            return View(Causal() & mask if self.causal else mask, slots, slots, square=True)
-        if mask.documents is not None or (mask.padding is not None and mask.padding.start is not None):
+            return View(mask.backwards() if self.causal else mask, slots, slots, square=True)
+        if not mask.made_of(Padding, Prefix) or (mask.padding is not None and mask.padding.start is not None):
             raise RegardError(
                 "a cache takes one document a row, padded on the right: pad there, or leave the cache out."
             )
+        if cache.longest and not mask.made_of(Padding):
+            raise RegardError("a prefix is read at once: give it with the first tokens of a cache, and not after them.")
         if cache.even and cache.longest == 0 and mask.lengths is None:
-            return View(Causal(), slots, slots, square=True)
+            return View(mask.backwards(), slots, slots, square=True)
         q_slots = slots + (cache.longest if cache.even else cache.lengths[:, None])
         k_slots = torch.arange(cache.longest + t, device=device)[None]
         fresh = None if mask.lengths is None else slots < mask.lengths[:, None]
         # The newest token of even rows sees all there is.
-        return View(Mask() if cache.even and t == 1 else Causal(), q_slots, k_slots, fresh=fresh)
+        look = Mask() if cache.even and t == 1 else mask.without(Padding).backwards()
+        return View(look, q_slots, k_slots, fresh=fresh)
 
     def _add_positions(self, x: Float[Tensor, "b t d"], view: View) -> Float[Tensor, "b t d"]:
         for position in self.positions:
