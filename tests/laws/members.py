@@ -32,6 +32,13 @@ VARIANTS = {
     "attention": {
         "dot": [{"softcap": 2.0, "scale": 0.7}, {"qk_norm": RMSNorm().to_dict()}, {"bias": "qkv"}, {"bias": "none"}],
         "linear": [{"chunk": 4}],
+        "performer": [{"chunk": 4, "features": 16}, {"kernel": "trigonometric", "features": 16, "draw": "independent"}],
+        "dpfp": [{"chunk": 4, "nu": 2}],
+        "fast_weights": [{"chunk": 4}, {"features": "elu", "normaliser": "sum"}, {"features": "dpfp", "nu": 2}],
+        "delta": [{"chunk": 4}, {"features": "elu", "bias": "none"}, {"features": "silu", "chunk": 3}],
+        "retention": [{"chunk": 4, "bias": "all"}],
+        "gated_delta": [{"chunk": 4, "bias": "all"}],
+        "linformer": [{"slots": 5, "share": "keys_values"}],
     },
     "pattern": {
         "window": [{"size": 3}],

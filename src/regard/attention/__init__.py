@@ -22,3 +22,10 @@ from regard.attention.pattern import Pattern as Pattern
 from regard.attention.pattern import Window as Window
 from regard.attention.dot import Dot as Dot
 from regard.attention.linear import LinearAttention as LinearAttention
+from regard.attention.performer import Performer as Performer
+from regard.attention.dpfp import DPFP as DPFP
+from regard.attention.fast_weights import FastWeights as FastWeights
+from regard.attention.delta import Delta as Delta
+from regard.attention.retention import Retention as Retention
+from regard.attention.gated_delta import GatedDelta as GatedDelta
+from regard.attention.linformer import Linformer as Linformer

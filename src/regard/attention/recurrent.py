@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from regard.attention import scan
@@ -54,9 +54,9 @@ class Recurrent(Attention):
 
 
 class RecurrentModule(AttentionModule):
-    """Projections, masks and the three forms. A leaf says `features`, `query_features`, `log_decay`, `strength` and `finish`."""
+    """Projections, masks and the three forms. A leaf says `features`, and `log_decay`, `strength`, `finish`."""
 
-    normalised: ClassVar[bool] = False
+    normalised = False
     """Whether y_t is divided by the sum of its weights, so that they are shares."""
 
     def __init__(self, settings: Recurrent, sizes: Sizes) -> None:
@@ -180,7 +180,9 @@ class RecurrentModule(AttentionModule):
             scores = torch.linalg.solve(system, scores, left=False) * beta[:, :, None]
         scores = tap(self.place, "scores", scores)
         if self.normalised:
-            scores = tap(self.place, "weights", divided(scores, scores.sum(-1, keepdim=True)))
+            total = scores.sum(-1, keepdim=True)
+            scores = tap(self.place, "weights", divided(scores, total))
+            tap(self.place, "nowhere", (total[..., 0] == 0).to(scores.dtype))  # who shares no feature with any token
         return torch.einsum("bhts,bhse->bhte", scores, v)
 
     def shared_out(self, y: Float[Tensor, "b h t e1"]) -> Float[Tensor, "b h t e2"]:
@@ -227,8 +229,7 @@ class SummedModule(RecurrentModule):
         # What stands before and what stands behind, each with the token itself, which is then there twice.
         chunk = min(self.chunk, q.shape[2])
         before, state = scan.sums(q, k, v, None, scan.fading(None, number, chunk), chunk)
-        turned = (x.flip(2) for x in (q, k, v))
-        behind, _ = scan.sums(*turned, None, scan.fading(None, number.flip(1), chunk), chunk)
+        behind, _ = scan.sums(q.flip(2), k.flip(2), v.flip(2), None, scan.fading(None, number.flip(1), chunk), chunk)
         return before + behind.flip(2) - (q * k).sum(-1, keepdim=True) * v, state
 
     def read(
@@ -266,8 +267,13 @@ def divided(y: Tensor, by: Tensor) -> Tensor:
     return (y / by.masked_fill(nothing, 1.0)).masked_fill(nothing, 0.0)
 
 
+def full_type(x: Tensor) -> torch.dtype:
+    """The type of sums over tokens of x."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
 def full(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
+    return x.to(full_type(x))
 
 
 def in_full(x: Tensor) -> AbstractContextManager[object]:

@@ -11,7 +11,8 @@ memory grow with the length and not with its square. Unrolled over a chunk that 
 
     y = (Γ ⊙ Q Kᵀ) U + r ⊙ Q S        S' = g S + (w ⊙ K)ᵀ U
 
-with Γ_ij = γ_{j+1} … γ_i (0 for j > i), r_i = γ_1 … γ_i, w_j = γ_{j+1} … γ_c and g = γ_1 … γ_c; these four are `Fading`.
+with Γ_ij = γ_{j+1} … γ_i (0 for j > i), r_i = γ_1 … γ_i, w_j = γ_{j+1} … γ_c and g = γ_1 … γ_c: these four are
+`Fading`.
 Where a document begins the state is forgotten, which is a γ of 0 there.
 
 Source   chunks: Hua et al. 2022, arXiv:2202.10447, §3.2; Sun et al. 2023, arXiv:2307.08621, eq. 7. U of the delta rule:
@@ -25,7 +26,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
+
 
 class Fading(NamedTuple):
     """How much of what was written is left when it is read, by chunks: 1 everywhere is no fading."""
@@ -157,8 +158,8 @@ def deltas(
     """The delta rule in chunks, and the state after the last token.
 
     Within a chunk u_i = β_i (v_i − r_i Sᵀ k_i − Σ_{j<i} Γ_ij (k_i · k_j) u_j) is a triangular system with two right
-    sides: U = X − Y S, with X from the values and Y from the keys. So all chunks are solved at once, before their states
-    are known, and only U and the states go from chunk to chunk.
+    sides: U = X − Y S, with X from the values and Y from the keys. So all chunks are solved at once, before their
+    states are known, and only U and the states go from chunk to chunk.
     """
     b, h, t, f = q.shape
     if state is None:
