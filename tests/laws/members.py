@@ -30,6 +30,10 @@ FAMILIES = {
 
 VARIANTS = {
     "attention": {
+        "single_head": [{"bias": True}],
+        "causal_head": [{"bias": True}],
+        "general": [{"scale": 0.7}],
+        "latent": [{"kv_rank": 5, "q_rank": 7, "rope_dim": 4, "bias": "all"}],
         "dot": [{"softcap": 2.0, "scale": 0.7}, {"qk_norm": RMSNorm().to_dict()}, {"bias": "qkv"}, {"bias": "none"}],
         "linear": [{"chunk": 4}],
         "performer": [{"chunk": 4, "features": 16}, {"kernel": "trigonometric", "features": 16, "draw": "independent"}],
@@ -71,7 +75,10 @@ VARIANTS = {
             {"top_k": 1, "renormalise": False, "gated": False, "balance_loss": 0.0},
         ],
     },
-    "input": {"tokens": [{"scale": "sqrt_d_model"}, {"segments": 2, "norm": LayerNorm().to_dict()}]},
+    "input": {
+        "tokens": [{"scale": "sqrt_d_model"}, {"segments": 2, "norm": LayerNorm().to_dict()}],
+        "word_vectors": [{"width": 7, "trained": False}],
+    },
     "head": {
         "language": [
             {"tied": False, "bias": True},
@@ -81,6 +88,9 @@ VARIANTS = {
     },
     "initialisation": {"normal": [{"residual": "zero"}, {"residual": "plain"}]},
 }
+
+# Sizes without which a kind does not meet every position.
+SHAPES = {"differential": {"head_dim": 8}}  # two maps of 4, which rotary positions turn in pairs
 
 VOCAB, CONTEXT = 29, 24
 
@@ -101,6 +111,8 @@ def config(where: str, **changes) -> ModelConfig:
     inner = {k: v for k, v in changes.items() if k in StackConfig.model_fields}
     outer = {k: v for k, v in changes.items() if k not in inner}
     stack = {"n_layers": 2, "residual": "pre", "position": "sinusoidal", **inner}
+    if isinstance(stack.get("attention"), dict):
+        stack |= SHAPES.get(stack["attention"]["kind"], {})
     decoder = dict(stack)
     if where == "encoder-decoder" and isinstance(inner.get("attention"), dict):
         kind = Attention.kinds()[inner["attention"]["kind"]]

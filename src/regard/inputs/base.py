@@ -2,7 +2,7 @@
 
     x_t = dropout(norm(scale · table(id_t) + S[segment_t] + position_t))
 
-Inputs differ in their table alone: a module from ids to vectors, whose `matrix()` a tied head reads.
+Inputs differ in their table alone: a module from ids to vectors, which a tied head reads too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.layers import Embedding, Norm, Sizes, tap
+from regard.layers import Embedding, Norm, Sizes, Table, tap
 from regard.settings import Part
 
 
@@ -27,17 +27,21 @@ class Input(Part, family="regard.inputs"):
     segments: int = Field(0, ge=0, le=2**16)
     norm: Norm | None = None
 
-    def table(self, vocab_size: int, sizes: Sizes) -> Embedding:
-        """The module that gives each id its vector: forward(ids [b t]) → [b t d], and matrix() → [v d]."""
+    def table(self, vocab_size: int, sizes: Sizes) -> Table:
+        """The module that gives each id its vector: forward(ids [b t]) → [b t d]."""
         raise NotImplementedError
 
-    def build(self, vocab_size: int, sizes: Sizes, tokens: Embedding | None = None) -> InputModule:
+    def flops(self, vocab_size: int, sizes: Sizes) -> int:
+        """Operations for the vector of one token, beside those of linear maps."""
+        return 0
+
+    def build(self, vocab_size: int, sizes: Sizes, tokens: Table | None = None) -> InputModule:
         """`tokens`: another stack's table, to be shared."""
         return InputModule(self, sizes, tokens if tokens is not None else self.table(vocab_size, sizes))
 
 
 class InputModule(nn.Module):
-    def __init__(self, settings: Input, sizes: Sizes, tokens: Embedding) -> None:
+    def __init__(self, settings: Input, sizes: Sizes, tokens: Table) -> None:
         super().__init__()
         self.scale = sizes.d_model**0.5 if settings.scale == "sqrt_d_model" else float(settings.scale)
         self.dropout, self.place = sizes.dropout, sizes.place

@@ -1,6 +1,6 @@
 """What every layer is made of: sizes, linear maps, embeddings, norms, and the taps that let one look inside."""
 
-from regard.layers.linear import Embedding, Linear, Linears
+from regard.layers.linear import Embedding, Linear, Linears, Table
 from regard.layers.norm import DyT, LayerNorm, Norm, RMSNorm, ScaleNorm
 from regard.layers.sizes import Sizes
 from regard.layers.tap import formulas, listening, tap, taps
@@ -15,6 +15,7 @@ __all__ = [
     "RMSNorm",
     "ScaleNorm",
     "Sizes",
+    "Table",
     "formulas",
     "listening",
     "tap",

@@ -63,8 +63,23 @@ class Linears(nn.Module):
         return f"{m} × ({d_in} → {d_out}), {self.used} used"
 
 
-class Embedding(nn.Module):
-    """A row of the table for each id. A tied head reads the same table through `matrix()`."""
+class Table(nn.Module):
+    """A vector for each id, however it is made: what an input begins with, and what a tied head reads."""
+
+    def matrix(self) -> Float[Tensor, "v d"]:
+        """All vectors."""
+        raise NotImplementedError
+
+    def tied(self, x: Float[Tensor, "*b d"]) -> tuple[Float[Tensor, "*b w"], Float[Tensor, "v w"]]:
+        """x and a matrix whose products are those of x and all vectors, where there is a shorter way to them."""
+        return x, self.matrix()
+
+    def forward(self, ids: Int[Tensor, "*b"]) -> Float[Tensor, "*b d"]:
+        raise NotImplementedError
+
+
+class Embedding(Table):
+    """A row of the table for each id."""
 
     def __init__(self, vocab_size: int, d: int) -> None:
         super().__init__()

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.layers import Embedding, LayerNorm, Linear, Norm, Sizes, tap
+from regard.layers import LayerNorm, Linear, Norm, Sizes, Table, tap
 from regard.layers.product import linear
 from regard.model.losses import Loss, token_loss
 from regard.settings import Part
@@ -26,7 +27,7 @@ from regard.settings import Part
 class Head(Part, family="regard.model.heads"):
     """What the last layer's output becomes."""
 
-    def build(self, vocab_size: int, sizes: Sizes, tokens: Embedding) -> nn.Module:
+    def build(self, vocab_size: int, sizes: Sizes, tokens: Table) -> nn.Module:
         raise NotImplementedError
 
 
@@ -38,23 +39,23 @@ class LanguageHead(Head, kind="language"):
     transform: Literal["none", "bert"] = "none"
     norm: Norm = LayerNorm(eps=1e-12)
 
-    def build(self, vocab_size: int, sizes: Sizes, tokens: Embedding) -> LanguageHeadModule:
+    def build(self, vocab_size: int, sizes: Sizes, tokens: Table) -> LanguageHeadModule:
         return LanguageHeadModule(self, vocab_size, sizes, tokens)
 
 
 class LanguageHeadModule(nn.Module):
-    def __init__(self, settings: LanguageHead, vocab_size: int, sizes: Sizes, tokens: Embedding) -> None:
+    def __init__(self, settings: LanguageHead, vocab_size: int, sizes: Sizes, tokens: Table) -> None:
         super().__init__()
         d = sizes.d_model
         self.scale, self.softcap, self.place = settings.scale, settings.softcap, sizes.place
         self.output = None if settings.tied else Linear(d, vocab_size, bias=False)
-        self.bias = nn.Parameter(tokens.weight.new_zeros(vocab_size)) if settings.bias else None
+        self.bias = nn.Parameter(torch.zeros(vocab_size)) if settings.bias else None
         self.dense = Linear(d, d) if settings.transform == "bert" else None
         self.norm = settings.norm.build(d) if settings.transform == "bert" else None
 
-    def logits(self, x: Float[Tensor, "b t d"], tokens: Embedding) -> Float[Tensor, "b t v"]:
+    def logits(self, x: Float[Tensor, "b t d"], tokens: Table) -> Float[Tensor, "b t v"]:
         """A score for each word of the vocabulary; `tokens` is the table of a tied head."""
-        logits = linear(self._transformed(x), self._table(tokens), self.bias)
+        logits = linear(*self._factors(x, tokens), self.bias)
         if self.softcap is not None:
             logits = self.softcap * (logits / self.softcap).tanh()
         return tap(self.place, "logits", logits)
@@ -62,7 +63,7 @@ class LanguageHeadModule(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "b t d"],
-        tokens: Embedding,
+        tokens: Table,
         targets: Int[Tensor, "b t"] | None = None,
         smoothing: float = 0.0,
         z_loss: float = 0.0,
@@ -71,8 +72,7 @@ class LanguageHeadModule(nn.Module):
         if targets is None:
             return self.logits(x, tokens)
         return token_loss(
-            self._transformed(x),
-            self._table(tokens),
+            *self._factors(x, tokens),
             targets,
             self.bias,
             smoothing=smoothing,
@@ -80,8 +80,10 @@ class LanguageHeadModule(nn.Module):
             softcap=self.softcap,
         )
 
-    def _table(self, tokens: Embedding) -> Float[Tensor, "v d"]:
-        return tokens.matrix() if self.output is None else self.output.matrix()
+    def _factors(self, x: Float[Tensor, "b t d"], tokens: Table) -> tuple[Tensor, Tensor]:
+        """The two sides of the product that makes logits: the tokens, and a row for each word."""
+        x = self._transformed(x)
+        return tokens.tied(x) if self.output is None else (x, self.output.matrix())
 
     def _transformed(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         if self.dense is not None and self.norm is not None:
