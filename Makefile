@@ -2,7 +2,7 @@
 # make demo        train a small model on the Python documentation and let it write (a few minutes)
 # make check       format, lint, types, and the fast tests: before every commit
 # make test        all tests
-# make docs        the pages that are made from the code
+# make docs        the pages that are made from the code, and figures that are missing (FIGURES=all: all again)
 # make papers      every paper's claims, checked anew, and their page; leave the machine alone meanwhile
 # make benchmarks  every benchmark, one after the other; leave the machine alone meanwhile
 
@@ -37,7 +37,7 @@ test: $(STAMP)
 	$(PYTEST) $(ARGS)
 
 docs: $(STAMP)
-	$(BIN)/python docs/make_pages.py
+	$(BIN)/python docs/make_pages.py $(FIGURES)
 
 papers: $(STAMP)
 	$(BIN)/regard reproduce all --out docs/papers

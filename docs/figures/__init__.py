@@ -18,10 +18,11 @@ from figures.layers import feedforward, head, initialisation, inputs, norm, resi
 from figures.positions import positions, scaling
 from regard.pages import Page
 
-FAMILIES: dict[str, Callable[[tuple[str, ...]], Figure]] = {
+FAMILIES: dict[str, Callable[..., Figure]] = {
     "input": inputs,
     "positions": positions,
     "scaling": scaling,
+    "attention": attention,
     "pattern": pattern,
     "norm": norm,
     "residual": residual,
@@ -30,14 +31,14 @@ FAMILIES: dict[str, Callable[[tuple[str, ...]], Figure]] = {
     "initialisation": initialisation,
 }
 
+QUICK = {"attention": {"steps": 2}, "residual": {"depth": 2}}
+
 
 def draw(page: Page, quick: bool = False) -> Figure:
-    """The figure of a page. `quick` shortens what has to learn first: for tests."""
+    """The figure of a page. `quick` takes less of what takes long: for tests."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        if page.family == "attention":
-            return attention(page.kinds, steps=2 if quick else 300)
-        return FAMILIES[page.family](page.kinds)
+        return FAMILIES[page.family](page.kinds, **QUICK.get(page.family, {}) if quick else {})
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from figures.common import heard, heat, make, panels, sizes, started, view_of
 from regard.attention import Attention, Causal, Documents, Dot, Mask, Padding, Pattern, Prefix, View
+from regard.attention.scored import ScoredModule
 from regard.positions import PositionModule
 
 SENTENCE = ["the", "cat", "saw", "the", "dog", "and", "the", "dog", "saw", "the", "cat"]
 SIZES = {"d_model": 16, "n_heads": 2, "n_kv_heads": 2, "head_dim": 8, "context_length": len(SENTENCE)}
 
 
-def attention(kinds: tuple[str, ...], steps: int) -> Figure:
+def attention(kinds: tuple[str, ...], steps: int = 300) -> Figure:
     """Who looks at whom after a layer has learnt to find the words that are equal."""
     shown: dict[str, Tensor] = {}
     for kind in kinds:
@@ -27,14 +28,10 @@ def attention(kinds: tuple[str, ...], steps: int) -> Figure:
             shown[f"{kind}: error {error:.2f}"] = heads[0]
             continue
         shown = {f"head {number + 1}": weights for number, weights in enumerate(heads[:2])}
-        dot = started(Dot().build(sizes(**SIZES)))
-        same = {name: said[name] for name in ("q", "k") if name in said}
-        if len(same) == 2 and all(
-            same[name].shape == x.shape for name, x in heard(dot, *inputs).items() if name in same
-        ):
-            softmax = heard(dot, *inputs, instead=same)["weights"][0, 0]
-            if not torch.allclose(softmax, heads[0], atol=1e-5):
-                shown["dot with head 1's q, k"] = softmax
+        if not isinstance(layer, ScoredModule) and {"q", "k"} <= set(said):
+            same = {"q": said["q"], "k": said["k"]}
+            dot = started(Dot().build(sizes(**SIZES)))
+            shown["dot with head 1's q, k"] = heard(dot, *inputs, instead=same)["weights"][0, 0]
     columns = min(len(shown), 2 if len(kinds) > 1 else 3)
     figure, every = panels(columns, -(-len(shown) // columns), height=3.4 if columns < 3 else 2.9)
     for axes, (title, weights) in zip(every, shown.items(), strict=False):
@@ -62,7 +59,7 @@ def learnt(part: Attention, steps: int) -> tuple[nn.Module, tuple[Any, ...], flo
     """
     few = sizes(**SIZES, causal="causal" in part.offers)
     part.check(few)
-    layer = started(part.build(few), std=0.3).requires_grad_().train()
+    layer = started(part.build(few), std=0.1).requires_grad_().train()
     view = view_of(len(SENTENCE), few.causal)
     seen = view.seen()
     optimiser = torch.optim.Adam([*layer.parameters(), nn.Parameter(torch.zeros(1))], lr=0.01)
@@ -84,16 +81,19 @@ def learnt(part: Attention, steps: int) -> tuple[nn.Module, tuple[Any, ...], flo
 
 
 def effective(layer: nn.Module, inputs: tuple[Any, ...], said: dict[str, Tensor]) -> Tensor:
-    """[h t s]: the mechanism's weights, or what they must be, since values of one-hot vectors come out as weights."""
-    if "weights" in said:
-        return said["weights"][0]
+    """[h t s]: the weights that the mechanism tells, or its scores where they are the weights; else what they must be,
+    since values of one-hot vectors come out as weights; else how strongly each output depends on each token.
+    """
     length = inputs[0].shape[1]
+    told = [said[name][0] for name in ("weights", "scores") if name in said and said[name].shape[-1] == length]
+    if told:
+        return told[0]
     if {"v", "mixed"} <= set(said) and said["v"].shape[-2] == length:
-        marks = torch.eye(length).split(said["v"].shape[-1], dim=1)
-        marks = [nn.functional.pad(mark, (0, said["v"].shape[-1] - mark.shape[1])) for mark in marks]
-        mixed = [heard(layer, *inputs, instead={"v": mark.expand_as(said["v"])})["mixed"][0] for mark in marks]
+        v = said["v"]
+        marks = [nn.functional.pad(x, (0, v.shape[-1] - x.shape[1])) for x in torch.eye(length).split(v.shape[-1], 1)]
+        mixed = [heard(layer, *inputs, instead={"v": mark.expand_as(v)})["mixed"][0] for mark in marks]
         return torch.cat(mixed, dim=-1)[..., :length]
-    change = torch.autograd.functional.jacobian(lambda x: layer(x, *inputs[1:]).sum(0), inputs[0])[:, :, 0]
+    change = torch.autograd.functional.jacobian(lambda x: layer(x, *inputs[1:])[0], inputs[0])[:, :, 0]
     return change.norm(dim=(1, 3))[None]
 
 

@@ -44,11 +44,11 @@ def norm(kinds: tuple[str, ...]) -> Figure:
     return figure
 
 
-def residual(kinds: tuple[str, ...]) -> Figure:
+def residual(kinds: tuple[str, ...], depth: int = 16) -> Figure:
     """A deep stack before training: how large the stream is after each layer, and how large each layer's gradient."""
     figure, (left, right) = panels(2)
     for kind in dict.fromkeys(["post", "pre", *kinds]):
-        stack = StackConfig(n_layers=16, residual=make(Residual, kind))
+        stack = StackConfig(n_layers=depth, residual=make(Residual, kind))
         config = ModelConfig(vocab_size=64, d_model=64, n_heads=4, decoder=stack, initialisation=Xavier())
         model = Transformer(config).double()
         streams: list[tuple[Tensor, ...]] = []
@@ -67,17 +67,17 @@ def residual(kinds: tuple[str, ...]) -> Figure:
         here = kind in kinds
         colour = COLOURS[kinds.index(kind)] if here else GREY
         style = {"color": colour, "linewidth": 2 if here else 1, "linestyle": ":" if kind == "post" else "-"}
-        depth = range(1, len(gradients) + 1)
+        layers = range(1, depth + 1)
         for number, stream in enumerate(zip(*streams, strict=True)):
             name = kind if number == 0 else f"{kind}, stream {number + 1}"
             spread = [x.detach().square().mean().sqrt().item() for x in stream]
-            left.plot(depth, spread, label=name, **{**style, "alpha": 1 if number == 0 else 0.5})
-        right.plot(depth, gradients, label=kind, **style)
+            left.plot(layers, spread, label=name, **{**style, "alpha": 1 if number == 0 else 0.5})
+        right.plot(layers, gradients, label=kind, **style)
     for axes, title, y in ((left, "the stream", "root mean square"), (right, "gradients", "norm over a layer")):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(LogFormatter())
-        axes.set_xticks(range(2, 17, 2))
+        axes.set_xticks(range(2, depth + 1, 2))
         label(axes, f"{title} before training", "layer", y)
         axes.legend(fontsize=8)
     return figure
