@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from regard.attention import Padding
 from regard.generation import Generation, Sampling, generate
-from tests.laws.members import CONTEXT, DECODERS, VOCAB, rich
+from tests.laws.members import CONTEXT, DECODERS, VOCAB, rich, words
 
 WRITERS = {name: config for name, config in DECODERS.items() if config.family == "decoder"}
+TRANSLATORS = {name: config for name, config in DECODERS.items() if config.family != "decoder"}
 
 
 def prompts(*lengths: int) -> list[list[int]]:
@@ -35,3 +37,22 @@ def test_greedy_with_a_cache_and_past_the_context_is_the_argmax_of_plain_passes(
     for _ in range(6):
         text.append(int(model(torch.tensor([text[-CONTEXT:]]))[0, -1].argmax()))
     assert generate(model, [prompt], Sampling(temperature=0), 6) == [text[len(prompt) :]]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_a_translator_writes_the_same_alone_and_in_a_batch(name):
+    model, several = rich(TRANSLATORS[name]), prompts(2, 1, 4)
+    source, lengths = words(3, 7, seed=5), torch.tensor([7, 3, 5])
+    greedy = Sampling(temperature=0)
+    together = generate(
+        model, several, greedy, 5, end=range(0, VOCAB, 8), encoded=model.encode(source, Padding(lengths))
+    )
+    for row, prompt in enumerate(several):
+        text, mine = list(prompt), source[row : row + 1, : lengths[row]]
+        for _ in range(5):
+            text.append(int(model(torch.tensor([text]), source=mine)[0, -1].argmax()))
+            if text[-1] % 8 == 0:
+                text.pop()
+                break
+        assert together[row] == text[len(prompt) :]

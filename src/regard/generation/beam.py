@@ -240,9 +240,7 @@ class _Search:
         """The cache and the sources, of these rows."""
         self.cache.gather(rows)
         if self.encoded is not None:
-            lengths = self.encoded.mask.lengths
-            mask = self.encoded.mask if lengths is None else Padding(lengths[rows])
-            self.encoded = Encoded(self.encoded.x[rows], mask)
+            self.encoded = self.encoded.gather(rows)
 
     def _read(self, text: Int[Tensor, "r t"], lengths: Int[Tensor, "r"]) -> Float[Tensor, "r v"]:
         even = bool((lengths == text.shape[1]).all())

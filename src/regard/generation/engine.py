@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from regard.attention import Cache, Padding
 from regard.generation.sampling import Sampling, Uniforms, draw, penalise
-from regard.model import Transformer
+from regard.model import Encoded, Transformer
 from regard.settings import RegardError
 
 Overflow = Literal["window", "refuse"]
@@ -59,8 +59,9 @@ class Step(NamedTuple):
 class Generation:
     """Tokens being written: iterate over its steps, row after row, then on to the next token of each.
 
-    model          a decoder
-    prompts        ids of each prompt, at least one
+    model          a decoder, or an encoder and a decoder
+    prompts        ids of each prompt, at least one; a translator's are its begin token and what it must begin with
+    encoded        the sources of a translator, a row for each prompt
     limit          at most so many tokens a row
     end            ids that end a row; the end token is its last step
     samples        how many texts for each prompt
@@ -81,9 +82,14 @@ class Generation:
         samples: int = 1,
         candidates: int = 0,
         overflow: Overflow = "window",
+        encoded: Encoded | None = None,
     ) -> None:
-        if model.config.family != "decoder":
-            raise RegardError(f"only a decoder continues a text, and this model is an {model.config.family}.")
+        if model.decoder is None:
+            raise RegardError("only a decoder continues a text, and this model is an encoder.")
+        if (encoded is None) != (model.encoder is None) or (encoded is not None and len(encoded.x) != len(prompts)):
+            raise RegardError(
+                "a translator writes with encoded=model.encode(sources), one for each prompt; a decoder without."
+            )
         if not prompts or samples < 1 or limit < 0:
             raise RegardError(
                 f"{len(prompts)} prompts, {samples} samples of {limit} tokens cannot be written: give at least one "
@@ -97,8 +103,8 @@ class Generation:
         self.ends = frozenset() if end is None else frozenset([end] if isinstance(end, int) else end)
         self.candidates = min(candidates, model.config.output_vocab_size)
         self.context = model.config.sizes("decoder").context_length
-        self.samples = samples
-        self._check(prompts, overflow)
+        self.samples, self.encoded = samples, encoded
+        self._check(prompts, overflow if encoded is None else "refuse")
 
         # Row n is sample n % samples of prompt n // samples. `rows` are those still being written.
         self.rows = list(range(len(prompts) * samples))
@@ -203,7 +209,7 @@ class Generation:
         if lengths is not None and bool((lengths == ids.shape[1]).all()):
             lengths = None
         mask = None if lengths is None else Padding(lengths)
-        x = self.model.hidden(ids, mask=mask, cache=self._cache)
+        x = self.model.hidden(ids, mask=mask, cache=self._cache, encoded=self.encoded)
         last = x[:, -1] if lengths is None else x[torch.arange(len(x), device=x.device), lengths - 1]
         return self.model.head(last[:, None], self.model.last_stack.input.tokens)[:, 0]
 
@@ -246,6 +252,8 @@ class Generation:
             self._seen = self._seen[rows]
         if self._cache is not None:
             self._cache.gather(rows)
+        if self.encoded is not None:
+            self.encoded = self.encoded.gather(rows)
 
     def _words(self, prompts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
         """Which words each prompt holds, [b v]."""
@@ -284,9 +292,12 @@ def generate(
     end: int | Collection[int] | None = None,
     samples: int = 1,
     overflow: Overflow = "window",
+    encoded: Encoded | None = None,
 ) -> list[list[int]]:
     """The new ids of each prompt and sample, prompt by prompt, without the end token. See `Generation`."""
-    generation = Generation(model, prompts, sampling, limit, end=end, samples=samples, overflow=overflow)
+    generation = Generation(
+        model, prompts, sampling, limit, end=end, samples=samples, overflow=overflow, encoded=encoded
+    )
     written: list[list[int]] = [[] for _ in range(len(prompts) * samples)]
     for step in generation:
         if step.finished != "end":

@@ -26,6 +26,14 @@ class Encoded(NamedTuple):
     x: Float[Tensor, "b s d"]
     mask: Mask
 
+    def gather(self, rows: Int[Tensor, "n"]) -> Encoded:
+        """These rows, in this order."""
+        padding = self.mask.padding
+        if padding is None:
+            return Encoded(self.x[rows], self.mask)
+        start = None if padding.start is None else padding.start[rows]
+        return Encoded(self.x[rows], Padding(padding.lengths_[rows], start))
+
 
 class Stack(nn.Module):
     def __init__(self, config: ModelConfig, name: str, vocab_size: int, tokens: Table | None = None) -> None:
@@ -98,9 +106,7 @@ class Stack(nn.Module):
     def _view(self, mask: Mask, cache: Cache | None, t: int, device: torch.device) -> View:
         slots = torch.arange(t, device=device)[None]
         if self.one_way is not None and mask.prefix is not None:
-            raise RegardError(
-                f"{self.one_way} attention cannot take a prefix: choose 'dot' attention."
-            )
+            raise RegardError(f"{self.one_way} attention cannot take a prefix: choose 'dot' attention.")
         if cache is None:
             return View(mask.backwards() if self.causal else mask, slots, slots, square=True)
         if not mask.made_of(Padding, Prefix) or (mask.padding is not None and mask.padding.start is not None):
