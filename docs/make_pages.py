@@ -24,7 +24,10 @@ MECHANISMS = DOCS / "mechanisms"
 
 # What the figures of a family show.
 CAPTIONS = {
-    "input": "The vectors of 24 words, with random values where they are learnt, and how alike they are.",
+    "input": (
+        "The vectors of words, with random values where they are learnt: the first 24, how alike they are, and how "
+        "many directions 256 of them take."
+    ),
     "positions": (
         "What the encoding does, with random values where it learns; and the weights of an attention layer "
         "that reads one word again and again, so that nothing but positions tells its tokens apart."
@@ -48,7 +51,7 @@ CAPTIONS = {
         "A stack of 16 layers before training: the size of the stream after each layer, and of the gradient "
         "that reaches the layer's parameters, beside Post-LN and Pre-LN."
     ),
-    "feed-forward": "The activations to choose from, and what a small random network of this kind makes of two numbers.",
+    "feed-forward": "The activations to choose from, and what a small random net of this kind makes of two numbers.",
     "head": "What a soft-cap does to logits, and the probabilities that follow from random vectors.",
     "initialisation": "The first values of a small model's matrices.",
 }

@@ -51,7 +51,7 @@ def test_a_family_can_be_named_as_everywhere(name):
     ("sentence", "short"),
     [
         ("All of it.", "All of it"),
-        ("Rotary positions: turn each pair, so that it tells distance.", "Rotary positions: turn each pair"),
+        ("Rotary positions: turn each, so that it tells distance.", "Rotary positions: turn each …"),
         ("One word after the other and no end of it in sight.", "One word after the other and no …"),
         ("A, and then nothing more for a long time to come.", "A, and then nothing more for a …"),
     ],

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from regard.attention import Causal, Mask, Pattern, View
+from regard.inputs import Input
 from regard.layers import Sizes, taps
 from regard.model.initialisation import Normal, initialise
 from regard.positions.scaling import Scaling
@@ -25,6 +26,7 @@ STYLE = {"fontsize": 9}
 # Settings that make a kind's nature visible on a small grid.
 LONGER = {"factor": 4.0, "original_length": 256}
 EXTRAS: dict[type[Part], dict[str, dict[str, Any]]] = {
+    Input: {"factorised": {"width": 16}},
     Pattern: {
         "window": {"size": 5},
         "dilated": {"size": 4, "step": 3},

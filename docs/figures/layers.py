@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor, nn
 
 from figures.common import BLUE, COLOURS, GREY, heard, heat, label, make, panels, sizes, started
@@ -75,8 +75,9 @@ def residual(kinds: tuple[str, ...], depth: int = 16) -> Figure:
         right.plot(layers, gradients, label=kind, **style)
     for axes, title, y in ((left, "the stream", "root mean square"), (right, "gradients", "norm over a layer")):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks(range(2, depth + 1, 2))
         label(axes, f"{title} before training", "layer", y)
         axes.legend(fontsize=8)
@@ -114,13 +115,16 @@ def feedforward(kinds: tuple[str, ...]) -> Figure:
 
 
 def inputs(kinds: tuple[str, ...]) -> Figure:
-    """The vectors of the first words, and how alike they are."""
-    module = started(make(Input, kinds[0]).build(24, sizes()))
-    x = module(torch.arange(24)[None], lambda x: x)[0]
-    figure, (left, right) = panels(2)
-    heat(left, x, "what stands for each word", "feature", "word")
-    near = nn.functional.cosine_similarity(x[:, None], x[None], dim=-1)
-    heat(right, near, "cosine of two words", "word", "word")
+    """The vectors of the first words, how alike they are, and how many directions all of them take."""
+    module = started(make(Input, kinds[0]).build(256, sizes()))
+    x = module(torch.arange(256)[None], lambda x: x)[0]
+    figure, (left, middle, right) = panels(3)
+    heat(left, x[:24], "what stands for each word", "feature", "word")
+    near = nn.functional.cosine_similarity(x[:24, None], x[None, :24], dim=-1)
+    heat(middle, near, "cosine of two words", "word", "word")
+    right.plot(range(1, 65), torch.linalg.svdvals(x).numpy(), ".", color=BLUE)
+    right.set_ylim(0)
+    label(right, "directions", "number", "singular value")
     return figure
 
 

@@ -28,9 +28,7 @@ class Family(NamedTuple):
 FAMILIES = {
     "input": Family("inputs", "what stands for each token", "model.input"),
     "positions": Family("positions", "where a token stands", "model.decoder.position"),
-    "scaling": Family(
-        "positions/scaling", "how rotary positions reach further", "model.decoder.position.scaling"
-    ),
+    "scaling": Family("positions/scaling", "how rotary positions reach further", "model.decoder.position.scaling"),
     "attention": Family("attention", "who looks at whom", "model.decoder.attention"),
     "pattern": Family("attention/pattern", "which tokens a layer may look at", "model.decoder.pattern"),
     "norm": Family("layers/norm", "how features keep a common size", "model.decoder.norm"),
@@ -62,8 +60,8 @@ class Page(NamedTuple):
         whole = self.sentence.rstrip(".")
         if len(whole) <= width:
             return whole
-        part = re.match(rf"(.{{{width // 2},{width}}})[,;:.] ", whole)
-        return part[1] if part else whole[: width - 1].rpartition(" ")[0] + " …"
+        part = re.match(rf"(.{{{3 * width // 5},{width - 2}}})[,;:.] ", whole)
+        return f"{part[1] if part else whole[: width - 1].rpartition(' ')[0]} …"
 
     @property
     def formula(self) -> str:
