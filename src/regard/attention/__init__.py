@@ -21,6 +21,17 @@ from regard.attention.pattern import Global as Global
 from regard.attention.pattern import Pattern as Pattern
 from regard.attention.pattern import Window as Window
 from regard.attention.dot import Dot as Dot
+from regard.attention.ladder import Simplified as Simplified
+from regard.attention.ladder import SingleHead as SingleHead
+from regard.attention.ladder import CausalHead as CausalHead
+from regard.attention.ladder import StackedHeads as StackedHeads
+from regard.attention.general import General as General
+from regard.attention.additive import Additive as Additive
+from regard.attention.cosine import Cosine as Cosine
+from regard.attention.talking import TalkingHeads as TalkingHeads
+from regard.attention.differential import Differential as Differential
+from regard.attention.sinks import Sinks as Sinks
+from regard.attention.latent import Latent as Latent
 from regard.attention.linear import LinearAttention as LinearAttention
 from regard.attention.performer import Performer as Performer
 from regard.attention.dpfp import DPFP as DPFP

@@ -39,8 +39,7 @@ class Dot(Scored, kind="dot"):
 
 class DotModule(ProductModule):
     def __init__(self, settings: Dot, sizes: Sizes) -> None:
-        super().__init__(sizes, settings.dropout)
-        self.make_maps(sizes, settings.bias)
+        super().__init__(settings, sizes)
         if settings.scale is not None:
             self.scale = settings.scale
         self.softcap = settings.softcap

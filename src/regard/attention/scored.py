@@ -8,7 +8,7 @@ A mechanism says its score, or another step; the rest stands here once. Cost: 4 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,22 +42,23 @@ class Scored(Attention):
 
 
 class ScoredModule(AttentionModule):
-    """The way from x to y. A leaf makes its maps q, k, v and o, says `scores`, or overrides another step."""
+    """The way from x to y. A leaf says `scores`, or overrides another step."""
 
-    def __init__(self, sizes: Sizes, dropout: float | None) -> None:
+    def __init__(self, settings: Any, sizes: Sizes) -> None:
         super().__init__()
         self.n_heads, self.n_kv_heads, self.head_dim = sizes.n_heads, sizes.n_kv_heads, sizes.head_dim
         self.scale: float | Tensor = sizes.head_dim**-0.5
-        self.dropout = sizes.dropout if dropout is None else dropout
+        self.dropout = sizes.dropout if settings.dropout is None else settings.dropout
         self.place = sizes.place
+        self.make_maps(settings, sizes)
 
-    def make_maps(self, sizes: Sizes, bias: Bias) -> None:
-        """The four linear maps that most mechanisms have."""
-        d, e, some = sizes.d_model, sizes.head_dim, bias != "none"
+    def make_maps(self, settings: Any, sizes: Sizes) -> None:
+        """The linear maps: these four, in most mechanisms."""
+        d, e, some = sizes.d_model, sizes.head_dim, settings.bias != "none"
         self.q = Linear(d, sizes.n_heads * e, some)
         self.k = Linear(d, sizes.n_kv_heads * e, some)
         self.v = Linear(d, sizes.n_kv_heads * e, some)
-        self.o = Linear(sizes.n_heads * e, d, bias == "all", residual=True)
+        self.o = Linear(sizes.n_heads * e, d, settings.bias == "all", residual=True)
 
     def forward(
         self,
@@ -87,7 +88,7 @@ class ScoredModule(AttentionModule):
             assert isinstance(entry.entry, KeysValues)
             k, v = entry.entry.append(k, v, entry.slots, entry.reach, entry.even)
         mixed = tap(self.place, "mixed", self.mix(q, self._for_each_query(k), self._for_each_query(v), view, position))
-        return self.o(mixed.transpose(1, 2).flatten(2))
+        return self.join(mixed)
 
     def project(
         self, x: Float[Tensor, "b t d"]
@@ -171,6 +172,10 @@ class ScoredModule(AttentionModule):
         """What the position adds to the scaled scores."""
         bias = position.bias(q, k, view.q_at, view.k_at, view.seen)
         return bias if bias is None or not position.inside_scale else bias * self.scale
+
+    def join(self, mixed: Float[Tensor, "b h t e"]) -> Float[Tensor, "b t d"]:
+        """The heads side by side, through W_o."""
+        return self.o(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Float[Tensor, "b t he"]) -> Float[Tensor, "b h t e"]:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
