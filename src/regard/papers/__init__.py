@@ -15,6 +15,7 @@ __all__ = ["PAPERS", "Check", "Reproduction"]
 PAPERS: dict[str, str] = {
     "bahdanau2014": "Attention comes to translation: one vector is too small for a long sentence",
     "vaswani2017": "Attention is all you need: sizes, cost, √d_k and the learning rate",
+    "parallelism": "What can run at once: an encoder, a decoder in training, and no RNN",
     "gpt-scaling": "Where the parameters are, GPT-3's table, and what Llama 2 70B cost",
 }
 """Name → title, in the order of the story."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -78,14 +79,29 @@ def accuracy(model: Transformer, batch: Batch) -> float:
 
 
 def seconds(call: Callable[[], object], repeat: int = 5) -> float:
-    """The shortest of some calls, after one that warms up: what others do on the machine only ever adds."""
+    """The shortest of some calls, after one that warms up: what others do on the machine only ever adds.
+
+    Inside `one_core` it counts the seconds of the processor, which depend on others the least.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     call()
     times = []
     for _ in range(repeat):
-        begun = time.perf_counter()
+        begun = clock()
         call()
-        times.append(time.perf_counter() - begun)
+        times.append(clock() - begun)
     return min(times)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """One thread inside, so that a time is of work and not of how it was shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def panels(count: int = 1, width: float = 8.0, height: float = 3.4) -> tuple[Figure, list[Axes]]:
