@@ -1,7 +1,7 @@
 """What a model costs, counted before anything runs: parameters, bytes, operations, cache, memory of training.
 
     forward    Σ over linear maps 2 · d_in · d_out  +  Σ over attention layers 4 · s · h · e     FLOPs a token
-    training   3 × forward, or by the rule 6 N + 12 · L · d · T, N all parameters but positions
+    training   3 × forward, or by the rule 6 N + 12 · L · d · T, N all active parameters but positions
     memory     16 N bytes (weights, gradients, AdamW's two moments in float32) + activations
 
 A token looks at all s = T tokens of a full context, causal or not, as the rule and most kernels' counters have it; an
@@ -18,7 +18,7 @@ from math import lcm, prod
 
 import torch
 
-from regard.layers import Linear
+from regard.layers import Linear, Linears
 from regard.model import LanguageHead, ModelConfig, Transformer
 from regard.settings import of_layer
 
@@ -34,6 +34,8 @@ class Plan:
     config: ModelConfig
     parameters: dict[str, int]
     """By part; a shared table is counted once, where it is an embedding."""
+    active: int
+    """Parameters that one token meets: fewer than all where it chooses among experts."""
     feedforward_of_layer: dict[str, float]
     """The feed-forward share of the parameters of a stack's layers, by stack."""
     matmul_flops: int
@@ -41,7 +43,7 @@ class Plan:
     attention_flops: int
     """Of scores and mixtures, forward, a token in a full context."""
     rule_flops: int
-    """Training by the rule 6 N + 12 L d T, a token."""
+    """Training by the rule 6 N + 12 L d T, a token; N are the active parameters."""
     cache_values: int
     """Numbers that generation keeps for each token seen."""
     state_values: int
@@ -81,6 +83,8 @@ class Plan:
 
     def _parameters(self) -> list[str]:
         lines = [f"{'parameters':<16}{self.total:>16,}"]
+        if self.active != self.total:
+            lines.append(f"{'active a token':<16}{self.active:>16,}{self.active / self.total:>8.1%}")
         for part, count in self.parameters.items():
             note = ""
             if part == "feed-forward":
@@ -137,14 +141,27 @@ def plan(config: ModelConfig) -> Plan:
             of_stack = layers[name.split(".")[0]]
             of_stack[part] = of_stack.get(part, 0) + parameter.numel()
 
-    linears = [module for module in model.modules() if isinstance(module, Linear)]
-    shapes = [tuple(linear.weight.shape) for linear in linears]
+    shapes: list[tuple[int, ...]] = []  # of the matrices that a token goes through
+    idle = 0
+    for module in model.modules():
+        if isinstance(module, Linear):
+            shapes.append(tuple(module.matrix().shape))
+        elif isinstance(module, Linears):
+            count, *shape = module.matrix().shape
+            shapes += module.used * [tuple(shape)]
+            idle += (count - module.used) * prod(shape)
     if isinstance(config.head, LanguageHead) and config.head.tied:
-        shapes.append((config.output_vocab_size, config.d_model))
+        x = torch.empty(1, config.d_model, device="meta")
+        x, table = model.last_stack.input.tokens.tied(x)
+        shapes.append(tuple(table.shape))
+        if x.shape[1] != config.d_model:  # it comes down to the width of the table
+            shapes.append((x.shape[1], config.d_model))
 
     length = config.context_length
-    attention, width = 0, 0
+    attention, width, words = 0, 0, 0
     for name, stack in config.stacks.items():
+        vocab_size = config.output_vocab_size if name == "decoder" else config.vocab_size
+        words += config.input.flops(vocab_size, config.sizes(name))
         for layer in range(stack.n_layers):
             sizes = config.sizes(name, layer)
             crosses = [stack.cross] if name == "decoder" and config.encoder is not None else []
@@ -157,10 +174,11 @@ def plan(config: ModelConfig) -> Plan:
     return Plan(
         config=config,
         parameters=parameters,
+        active=sum(parameters.values()) - idle,
         feedforward_of_layer={name: of["feed-forward"] / sum(of.values()) for name, of in layers.items()},
-        matmul_flops=sum(2 * prod(shape) for shape in shapes),
+        matmul_flops=words + sum(2 * prod(shape) for shape in shapes),
         attention_flops=attention,
-        rule_flops=6 * (sum(parameters.values()) - positions) + 12 * width * length,
+        rule_flops=6 * (sum(parameters.values()) - idle - positions) + 12 * width * length,
         cache_values=cache_values,
         state_values=state_values,
         activation_values=sum(2 * shape[0] for shape in shapes),

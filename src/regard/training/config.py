@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from regard.data.store import DataConfig
+from regard.inputs import WordVectors
 from regard.model import ModelConfig
 from regard.settings import Settings, SettingsError
 from regard.text import TokenizerConfig
@@ -90,6 +91,8 @@ class RunConfig(Settings):
     """How to learn one; or a file, a folder, or an encoding's name to load it from."""
     data: DataConfig = DataConfig()
     model: ModelConfig
+    vectors: str = ""
+    """A file of word vectors (word2vec's or GloVe's) that the table of a `word_vectors` input begins with."""
     training: TrainingConfig = TrainingConfig()
 
     @model_validator(mode="before")
@@ -98,6 +101,15 @@ class RunConfig(Settings):
         if isinstance(values, dict) and isinstance(values.get("model", {}), dict):
             values = {**values, "model": {"vocab_size": 1, **values.get("model", {})}}
         return values
+
+    @model_validator(mode="after")
+    def _check(self) -> Any:
+        if self.vectors and not isinstance(self.model.input, WordVectors):
+            raise SettingsError(
+                f"the vectors {self.vectors} have no place in an input of the kind {self.model.input.kind!r}: "
+                "set model.input.kind=word_vectors"
+            )
+        return self
 
 
 def differences(before: RunConfig, now: RunConfig) -> list[tuple[str, Any, Any]]:

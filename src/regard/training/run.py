@@ -33,6 +33,7 @@ from regard.training.config import RunConfig, differences
 from regard.training.loop import Run, fit
 from regard.training.metrics import progress
 from regard.training.recipes import recipe
+from regard.training.vectors import check_vectors, take_vectors
 
 SETTINGS = "run.toml"
 Paths = str | os.PathLike[str]
@@ -88,6 +89,8 @@ def _prepare(
     config: RunConfig, folder: Path, tokenizer: Tokenizer | Paths | None, going_on: bool, say: Callable[[str], None]
 ) -> RunConfig:
     """Learns or loads the tokenizer, makes the store, and writes down the settings, now complete."""
+    if config.vectors and not going_on:
+        check_vectors(config.vectors, config.model)
     config = config.replace(data=keep_standard_input(config.data, folder))
     if isinstance(tokenizer, Tokenizer):
         learnt = tokenizer
@@ -141,6 +144,9 @@ def _fit(
         f"{sum(p.numel() for p in model.parameters()):,} parameters; {training.steps:,} steps of {training.batch_size} "
         f"× {context} tokens, {batches.epochs(training.steps):.2f} times the text."
     )
+    done = checkpoint.newest_step(folder / "checkpoints") if resume else None
+    if config.vectors and done is None:
+        say(take_vectors(config.vectors, model, tokenizer))
     prompt = tokenizer.prompt(training.sample_prompt) or [0]
 
     def sample(step: int) -> str:
@@ -158,7 +164,7 @@ def _fit(
         validation=validation,
         identity={"tokenizer": tokenizer.fingerprint, "text": _fingerprint(store)},
         resume=resume,
-        show=progress(training.steps, (checkpoint.newest_step(folder / "checkpoints") or 0) if resume else 0, quiet),
+        show=progress(training.steps, done or 0, quiet),
         sample=None if sharded or not training.sample_tokens else sample,
     )
     if run.ended == "interrupted":
