@@ -45,4 +45,4 @@ class DPFPModule(SummedModule):
 def dpfp(x: Float[Tensor, "*b e"], nu: int) -> Float[Tensor, "*b f"]:
     """The 2 e ν products of neighbours."""
     r = torch.cat([x, -x], dim=-1).relu()
-    return torch.cat([r * r.roll(j, dims=-1) for j in range(1, nu + 1)], dim=-1)
+    return torch.cat([r * r.roll(-j, dims=-1) for j in range(1, nu + 1)], dim=-1)
