@@ -147,16 +147,16 @@ PLAIN = {"kind": "dot"}
 
 
 def doors() -> list[dict]:
-    """One position for each set of doors that positions use."""
-    by_needs = {tuple(sorted(kind.needs)): name for name, kind in reversed(Position.kinds().items())}
-    return [{"kind": by_needs[needs]} for needs in sorted(by_needs, key=lambda needs: (len(needs), needs))]
+    """One position for each set of doors that positions use; whether they look back only makes no difference here."""
+    by_doors = {tuple(sorted(kind.needs - {"causal"})): name for name, kind in reversed(Position.kinds().items())}
+    return [{"kind": by_doors[needs]} for needs in sorted(by_doors, key=lambda needs: (len(needs), needs))]
 
 
 def meetings(where: str) -> list[tuple[dict, dict]]:
     """Which attention meets which position: the plain one meets all, the others one for each door that they open."""
     found = []
     for attention in parts("attention"):
-        every = parts("position") if attention == PLAIN else doors() if len(attention) == 1 else doors()[:2]
+        every = parts("position") if attention == PLAIN else doors() if len(attention) == 1 else doors()[:1]
         found += [(attention, position) for position in every if fits(where, attention, position)]
     return found
 
