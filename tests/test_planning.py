@@ -5,6 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from regard.attention import Dot, Full, Window
+from regard.feedforward import Experts
+from regard.inputs import Factorised, OneHot
 from regard.layers import RMSNorm, formulas
 from regard.model import MLP, Gated, LanguageHead, ModelConfig, PostNorm, PreNorm, StackConfig, TokenInput, Transformer
 from regard.model.presets import PRESETS, preset
@@ -53,7 +55,14 @@ BERT = ModelConfig(
     decoder=None,
     head=LanguageHead(transform="bert", bias=True),
 )
-MODELS = {"gpt": GPT, "llama": LLAMA, "translator": TRANSLATOR, "bert": BERT}
+MODELS = {
+    "gpt": GPT,
+    "llama": LLAMA,
+    "translator": TRANSLATOR,
+    "bert": BERT,
+    "one-hot": TRANSLATOR.replace(input=OneHot()),
+    "factorised": GPT.replace(input=Factorised(width=6)),
+}
 
 
 def run(config: ModelConfig, model: Transformer, targets: bool = False):
@@ -97,6 +106,22 @@ def test_parts_of_gpt2_by_hand():
     # The often-quoted 66 % is of a layer of the classical shape; of the whole model it is less.
     assert counted.feedforward_of_layer["decoder"] == pytest.approx(2 / 3, abs=0.001)
     assert counted.parameters["feed-forward"] / counted.total == pytest.approx(0.455, abs=0.001)
+
+
+def test_experts_by_hand():
+    """Six experts of which a token meets two, and one that all meet."""
+    d, f, layers = 24, 40, 3
+    stack = GPT.decoder.replace(feedforward=Experts(n_experts=6, top_k=2, n_shared=1))
+    counted, dense = plan(GPT.replace(d_ff=f, decoder=stack)), plan(GPT)
+    expert, router = 3 * d * f, 6 * d
+    assert counted.parameters["feed-forward"] == layers * (7 * expert + router)
+    assert counted.total - counted.active == layers * 4 * expert
+    mlp = 2 * d * 4 * d
+    assert counted.matmul_flops - dense.matmul_flops == 2 * layers * (3 * expert + router - mlp)
+    assert counted.rule_flops - dense.rule_flops == 6 * layers * (3 * expert + router - (mlp + 5 * d))
+    assert f"active a token  {counted.active:>16,}" in str(counted)
+    assert dense.active == dense.total
+    assert "active" not in str(dense)
 
 
 def test_llama2_70b_weighs_what_is_quoted():
