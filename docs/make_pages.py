@@ -147,4 +147,4 @@ def write(*again: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(write(*sys.argv[1:]))
+    write(*sys.argv[1:])

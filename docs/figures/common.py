@@ -21,7 +21,6 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#888888",
 )  # fmt: skip
 COLOURS = (BLUE, RED, GREEN, ORANGE, PINK, SKY)
-STYLE = {"fontsize": 9}
 
 # Settings that make a kind's nature visible on a small grid.
 LONGER = {"factor": 4.0, "original_length": 256}
@@ -59,8 +58,8 @@ def panels(columns: int, rows: int = 1, height: float = 2.7) -> tuple[Figure, li
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title, fontsize=10)
-    axes.set_xlabel(x, **STYLE)
-    axes.set_ylabel(y, **STYLE)
+    axes.set_xlabel(x, fontsize=9)
+    axes.set_ylabel(y, fontsize=9)
     axes.tick_params(labelsize=8)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -66,7 +68,8 @@ def residual(kinds: tuple[str, ...], depth: int = 16) -> Figure:
         ]
         here = kind in kinds
         colour = COLOURS[kinds.index(kind)] if here else GREY
-        style = {"color": colour, "linewidth": 2 if here else 1, "linestyle": ":" if kind == "post" else "-"}
+        dashes = ":" if kind == "post" else "-"
+        style: dict[str, Any] = {"color": colour, "linewidth": 2 if here else 1, "linestyle": dashes}
         layers = range(1, depth + 1)
         for number, stream in enumerate(zip(*streams, strict=True)):
             name = kind if number == 0 else f"{kind}, stream {number + 1}"
