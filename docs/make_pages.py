@@ -33,8 +33,8 @@ CAPTIONS = {
         "that reads one word again and again, so that nothing but positions tells its tokens apart."
     ),
     "scaling": (
-        "How far each pair of features turns from one position to the next when a text is four times as long "
-        "as in training, and what that makes of the products of equal vectors."
+        "How far each pair of features turns from one position to the next, for a text four times as long as in "
+        "training: in radians, and beside what it was."
     ),
     "attention": (
         "A layer with heads of 8 features after it has learnt to answer with the mean message of all tokens "
@@ -51,7 +51,10 @@ CAPTIONS = {
         "A stack of 16 layers before training: the size of the stream after each layer, and of the gradient "
         "that reaches the layer's parameters, beside Post-LN and Pre-LN."
     ),
-    "feed-forward": "The activations to choose from, and what a small random net of this kind makes of two numbers.",
+    "feed-forward": (
+        "The activations to choose from, what a small random net of this kind makes of two numbers, and, where there "
+        "are experts, how many of the choices each gets."
+    ),
     "head": "What a soft-cap does to logits, and the probabilities that follow from random vectors.",
     "initialisation": "The first values of a small model's matrices.",
 }

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from figures.common import COLOURS, GREY, heard, heat, label, make, panels, sizes, started, view_of
+from figures.common import BLUE, COLOURS, GREY, heard, heat, label, make, panels, sizes, started, view_of
 from regard.attention import Dot
 from regard.positions import Places, Position, PositionModule, Rotary
 from regard.positions.scaling import Scaling
@@ -78,24 +78,29 @@ def shares(axes: Axes, weights: Tensor) -> None:
 
 
 def fading(axes: Axes, parts: dict[str, Position]) -> None:
-    """The products of equal vectors by their distance."""
+    """The products of equal vectors by their distance, beside those of plain rotary positions."""
     at = Places(torch.arange(513)[None])
-    for (name, part), colour in zip({"rotary": Rotary(), **parts}.items(), (GREY, *COLOURS), strict=False):
+    for name, part in {"rotary": Rotary(), **parts}.items():
         ones = torch.ones(1, 1, 513, 64)
         q, k = part.build(sizes(head_dim=64)).turn(ones, ones, at, at)
-        axes.plot((k[0, 0] @ q[0, 0, -1]).flip(0).numpy(), color=colour, label=name, linewidth=1)
+        scores = (k[0, 0] @ q[0, 0, -1]).flip(0)
+        axes.plot(scores.numpy(), color=BLUE if name in parts else GREY, label=name, linewidth=1)
     label(axes, "q · k of equal vectors", "distance t − s", "score")
     axes.legend(fontsize=7)
 
 
 def scaling(kinds: tuple[str, ...]) -> Figure:
-    """How fast each pair of features turns, and the products by distance, for a text four times as long."""
+    """How fast each pair of features turns for a text four times as long, and beside its own rate."""
     figure, (left, right) = panels(2)
     parts = {kind: Rotary(scaling=make(Scaling, kind)) for kind in kinds}
-    for (name, part), colour in zip({"rotary": Rotary(), **parts}.items(), (GREY, *COLOURS), strict=False):
-        left.plot(part.build(sizes(head_dim=64)).rates, color=colour, label=name, linewidth=1)
+    own = torch.tensor(Rotary().build(sizes(head_dim=64)).rates)
+    for (name, part), colour in zip({"unscaled": Rotary(), **parts}.items(), (GREY, *COLOURS), strict=False):
+        rates = torch.tensor(part.build(sizes(head_dim=64)).rates)
+        left.plot(rates.numpy(), color=colour, label=name, linewidth=1.2)
+        right.plot((rates / own).numpy(), color=colour, linewidth=1.2)
     left.set_yscale("log")
+    right.set_ylim(0, 1.05)
     label(left, "turning", "pair of features", "radians a position")
+    label(right, "slowed down", "pair of features", "share of the unscaled rate")
     left.legend(fontsize=8)
-    fading(right, parts)
     return figure
