@@ -1,17 +1,17 @@
 """The teaching ladder: attention from its bare idea to many heads, one change a rung.
 
-    simplified      y = softmax(x xᵀ) x                                       no weights at all
-    single_head     y = softmax(Q Kᵀ / √d) V,  Q = x W_q, K = x W_k, V = x W_v  what to ask, answer and say is learnt
-    causal_head     the same over s ≤ t, and some weights are dropped in training
-    stacked_heads   y = W_o · join(head_1 … head_h), each head with three maps of its own
-    dot             the same with the heads' maps joined into one
+    simplified      y = softmax(x xᵀ / √d) x
+    single_head     y = softmax(Q Kᵀ / √d) V        Q = x W_q, K = x W_k, V = x W_v: to ask, answer and say is learnt
+    causal_head     the same over s ≤ t, and some of the weights are dropped in training
+    stacked_heads   y = W_o · join(head_1 … head_h)        each head with three maps of its own, to e features
+    dot             the same, with the heads' maps joined into one
 
 Source   Vaswani et al. 2017, arXiv:1706.03762, §3.2, which is the last two rungs.
 Cost     parameters 0, 3 d², 3 d², 4 d² (with biases a few more); always the formula, no fused kernel; a product for
          each head's maps on the fourth rung, where `dot` has one for all.
 Differs  One head is as wide as the model, d_model in and out, so that a rung can stand in a stack, which adds norms,
-         the residual stream and a cache; the first three have no W_o. The first has no scale: in a wide stack a token
-         sees little but itself. A causal head stands in decoders only; the others obey whatever mask they get.
+         the residual stream and a cache; the first three have no W_o. Without weights a token still sees
+         little but itself, since x · x is large. A causal head stands in decoders only; the others obey any mask.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SimplifiedModule(ScoredModule):
         return m[:, None], m[:, None]
 
     def scores(self, q: Float[Tensor, "b h t e"], k: Float[Tensor, "b h s e"]) -> Float[Tensor, "b h t s"]:
-        return torch.einsum("bhte,bhse->bhts", q, k)
+        return torch.einsum("bhte,bhse->bhts", q, k) * self.scale
 
     def join(self, mixed: Float[Tensor, "b 1 t d"]) -> Float[Tensor, "b t d"]:
         return mixed[:, 0]
