@@ -85,12 +85,6 @@ def test_pages_made_from_the_code_are_current(monkeypatch):
     assert len(made) == len(pages()) + 3
 
 
-def test_every_kind_is_among_the_words():
-    words = (DOCS / "words.md").read_text(encoding="utf-8")
-    for page in pages():
-        assert not [kind for kind in page.kinds if f"`{kind}`" not in words], page.file
-
-
 @pytest.mark.parametrize(
     ("script", "says"),
     [
