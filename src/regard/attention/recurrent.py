@@ -262,9 +262,8 @@ def document(view: View) -> Int[Tensor, "b t"] | None:
 
 
 def divided(y: Tensor, by: Tensor) -> Tensor:
-    """y / by, and zero where by is."""
-    nothing = by == 0
-    return (y / by.masked_fill(nothing, 1.0)).masked_fill(nothing, 0.0)
+    """y / by, where by is the sum of weights ≥ 0 that y is made of: zero if all are."""
+    return y / by.masked_fill(by == 0, 1.0)
 
 
 def full_type(x: Tensor) -> torch.dtype:

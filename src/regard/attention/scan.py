@@ -189,7 +189,7 @@ def _carried(
     """S_0 = first, S_{m+1} = g_m S_m + writes_m: the states before each chunk, and the last."""
     states = torch.cat([first[:, :, None], writes[:, :, :-1]], dim=2)
     if carry is None:
-        states = states.cumsum(2)
+        states.cumsum_(2)
         return states, states[:, :, -1] + writes[:, :, -1]
     left = torch.cat([torch.zeros_like(carry[:, :, :1]), carry[:, :, :-1]], dim=2)
     reach, n = 1, writes.shape[2]
