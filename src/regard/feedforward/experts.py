@@ -9,7 +9,7 @@
 Source   Shazeer et al. 2017, arXiv:1701.06538 (the layer); Lepikhin et al. 2020, arXiv:2006.16668, §2.2, and Fedus et
          al. 2021, arXiv:2101.03961, eq. 4–6 (the loss, a = 0.01); Wang et al. 2024, arXiv:2408.15664, algorithm 1 (the
          bias, u = 0.001); Dai et al. 2024, arXiv:2401.06066, §3.2 (shared experts); DeepSeek-AI 2024, arXiv:2412.19437,
-         §2.1.2 (σ with c = 2.5).
+         §2.1.2 (σ; its released settings have c = 2.5).
 Cost     n times the parameters of one feed-forward and d n for the router; the operations of k of them a token.
 Differs  No token is ever dropped: tokens are sorted by expert, and each group is one product. `overflow` says what a
          fixed capacity would drop. f counts all k choices, over the real tokens of the batch in one pass (a

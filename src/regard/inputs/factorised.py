@@ -4,10 +4,10 @@
 
 A tied head takes the way back: logits = E (Pᵀ x).
 
-Source   Lan et al. 2019, arXiv:1909.11942, §3.1 (e = 128).
+Source   Lan et al. 2019, arXiv:1909.11942, §3.1; e = 128 in its table 1.
 Cost     v e + e d parameters where a table has v d; 2 e d operations a token, and a tied head 2 e (v + d).
-Differs  ALBERT adds positions and segments and takes their norm at width e, before P; here they are added at width d.
-         Its head is tied to E by a matrix of its own, not by Pᵀ, which `head.tied = false` would have in full.
+Differs  ALBERT's code adds positions and segments at width e, before P; here they are added at width d. Its head comes
+         down to width e by a matrix of its own instead of Pᵀ.
 """
 
 from __future__ import annotations

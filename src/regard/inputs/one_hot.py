@@ -4,7 +4,7 @@
 
 which is row id_t of W: a learned embedding, written as the product that a lookup leaves out.
 
-Source   Bengio et al. 2003, jmlr.org/papers/v3/bengio03a.html, §3.1 (the rows of a shared matrix C, and its lookup).
+Source   Bengio et al. 2003, jmlr.org/papers/v3/bengio03a.html, §2 (the mapping C: a matrix with a row for each word).
 Cost     v d parameters; 2 v d operations a token, v zeros and ones beside it, and as many again for the gradient.
 Differs  Nothing but its time from `tokens`: with the same W all numbers are equal.
 """

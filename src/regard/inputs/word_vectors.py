@@ -5,7 +5,8 @@
 A word of the vocabulary that the file lacks begins at random, as large as those that it has.
 
 Source   Mikolov et al. 2013, arXiv:1301.3781 (word2vec); Pennington, Socher & Manning 2014,
-         aclanthology.org/D14-1162 (GloVe); Kim 2014, arXiv:1408.5882, §3.1 and §4 (kept or trained on; unknown words).
+         aclanthology.org/D14-1162 (GloVe); Kim 2014, arXiv:1408.5882, §3.3 (kept, or trained on)
+         and §4.3 (unknown words).
 Cost     v e parameters, none of which is trained with `trained = false`; e d more where the widths differ.
 Differs  A run takes the file from its setting `vectors`, once, before its first step. A token stands for a word if it
          begins one; lower case stands in for a word that the file has in no other way. `width` is that of the file.

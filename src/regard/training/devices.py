@@ -57,7 +57,7 @@ class Place:
         """The module to call in training; its parameters are those of `model`, which FSDP2 shards in place."""
         if self.spread == "ddp":
             ids = [torch.device(self.device)] if self.device.startswith("cuda") else None
-            return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)  # they are equal
+            return DistributedDataParallel(model, device_ids=ids)
         if self.spread == "fsdp":
             from torch.distributed.device_mesh import init_device_mesh
             from torch.distributed.fsdp import fully_shard
