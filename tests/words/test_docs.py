@@ -90,6 +90,7 @@ def test_pages_made_from_the_code_are_current(monkeypatch):
     [
         ("01_tokens.py", "bytes a token"),
         ("02_attention_by_hand.py", "who looks at whom"),
+        ("04_the_ladder.py", "rung 5, dot"),
         pytest.param("03_train_and_generate.py", "went on to step", marks=pytest.mark.slow),
     ],
 )

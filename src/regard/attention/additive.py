@@ -7,19 +7,16 @@ with W, U and v of its own for each head.
 Source   Bahdanau, Cho & Bengio 2014, arXiv:1409.0473, §3.1 and appendix A.1.2.
 Cost     4 d² + d parameters; t · s · d values of tanh, all held at once: there is no fused kernel, so texts stay short.
 Differs  Bahdanau has one head, an RNN's states as x and m, and mixes m itself, without W_v and W_o. No scale: tanh
-         bounds the score by Σ|v|, and v starts at 1/√e, not at 0. Positions may not turn queries and keys: there is no
-         product of both.
+         bounds the score by Σ|v|, and v starts at 1/√e, not at 0. Positions may turn queries and keys, and the score
+         then depends on both places, not on t − s alone.
 """
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from regard.attention.base import OFFERS
 from regard.attention.scored import Scored, ScoredModule
 from regard.layers import Sizes
 
@@ -32,8 +29,6 @@ def additive_scores(
 
 
 class Additive(Scored, kind="additive"):
-    offers: ClassVar[frozenset[str]] = frozenset(OFFERS) - {"turn"}
-
     def build(self, sizes: Sizes) -> AdditiveModule:
         return AdditiveModule(self, sizes)
 
