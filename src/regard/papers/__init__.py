@@ -14,8 +14,14 @@ __all__ = ["PAPERS", "Check", "Reproduction"]
 
 PAPERS: dict[str, str] = {
     "bahdanau2014": "Attention comes to translation: one vector is too small for a long sentence",
+    "layernorm": "Layer normalization: why statistics of a batch fail on sentences of unequal length",
     "vaswani2017": "Attention is all you need: sizes, cost, √d_k and the learning rate",
     "parallelism": "What can run at once: an encoder, a decoder in training, and no RNN",
+    "xiong2020": "Where the norm stands: why Post-LN needs a warm-up and Pre-LN none",
+    "residual2023": "ResiDual: two residual streams, so that deep layers neither die nor collapse",
+    "t5": "T5: a position is a number for each range of distance",
+    "rope": "RoFormer: queries and keys turn, and their angle is the distance",
+    "alibi": "ALiBi: train short, test long",
     "gpt-scaling": "Where the parameters are, GPT-3's table, and what Llama 2 70B cost",
 }
 """Name → title, in the order of the story."""

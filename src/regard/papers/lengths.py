@@ -15,17 +15,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.data.builtin import python_docs
-from regard.model import MLP, ModelConfig, PreNorm, StackConfig, Transformer
+from regard.inputs import TokenInput
+from regard.model import MLP, ModelConfig, PreNorm, StackConfig, Transformer, Xavier
 from regard.papers.tools import train
 from regard.positions import Position
 from regard.seeds import derive_seed
 from regard.settings import RegardError
-from regard.training.optimisers import AdamW
+from regard.training.optimisers import Muon
 from regard.training.schedules import Cosine
 
 TRAINED = 64
 """The trained length, in bytes."""
 TIMES = (1, 2, 4, 8)
+SLACK = 0.05
+"""Bits a byte by which a loss may rise and still count as kept: about what another seed changes."""
 
 
 @cache
@@ -44,13 +47,15 @@ def model(position: Position, seed: int = 0, trained: int = TRAINED) -> Transfor
             d_model=64,
             n_heads=4,
             context_length=trained,
+            input=TokenInput(scale="sqrt_d_model"),
+            initialisation=Xavier(),
             decoder=StackConfig(n_layers=2, position=position, feedforward=MLP(activation="gelu"), residual=PreNorm()),
         ),
         seed,
     )
 
 
-def learn(position: Position, steps: int, seed: int = 0, trained: int = TRAINED, rows: int = 32) -> Transformer:
+def learn(position: Position, steps: int, seed: int = 0, trained: int = TRAINED, rows: int = 16) -> Transformer:
     """A decoder trained on windows of `trained` bytes; the same windows for every position."""
     learner, (bytes_, _) = model(position, seed, trained), text()
     random = torch.Generator().manual_seed(derive_seed(seed, "lengths"))
@@ -62,14 +67,7 @@ def learn(position: Position, steps: int, seed: int = 0, trained: int = TRAINED,
         found = learner(drawn[:, :-1], drawn[:, 1:])
         return found.objective / found.target_count
 
-    train(
-        learner,
-        loss,
-        steps,
-        optimiser=AdamW(weight_decay=0.01),
-        schedule=Cosine(learning_rate=4e-3, warmup=steps // 10),
-        clip=1.0,
-    )
+    train(learner, loss, steps, optimiser=Muon(), schedule=Cosine(learning_rate=2e-2, warmup=steps // 10))
     return learner.eval()
 
 
@@ -93,3 +91,12 @@ def bits(learner: Transformer, length: int, windows: int = 128, trained: int = T
         last = slice(-trained // 2, None)
         nats += F.cross_entropy(logits[:, last].flatten(0, 1), part[:, 1:][:, last].flatten(), reduction="sum").item()
     return nats / math.log(2) / (windows * trained // 2)
+
+
+def reach(learner: Transformer) -> int:
+    """How many bytes a window may have until the loss has risen by more than `SLACK`, in steps that widen."""
+    shares = (16, 17, 18, 20, 24, 32, 48, 64, 96, 128)
+    lengths = [TRAINED * share // 16 for share in shares]
+    allowed = bits(learner, lengths[0]) + SLACK
+    kept = [length for length in lengths if bits(learner, length) <= allowed]
+    return max(length for at, length in enumerate(lengths) if kept[: at + 1] == lengths[: at + 1])
