@@ -2,11 +2,12 @@
 
     y[r] = W[m] x[r]        for ends[m − 1] ≤ r < ends[m]
 
-torch has this product (`torch.nn.functional.grouped_mm`), without float64, and only for rows of whole 16 bytes; its
-gradient must not be broadcast. Here it is an operator of ours that takes everything: on a GPU it is torch's where that
-applies, on a CPU each group is one product of the faster library, straight into its place in the result.
+torch has this product (`torch.nn.functional.grouped_mm`), without float64, only for rows of whole 16 bytes, and not for
+a gradient that is broadcast. This operator takes everything: each group is one product of the faster library, straight
+into its place in the result, at 0.9 (float32) to 1.05 (bfloat16) of the time of torch's on a CPU. On a GPU it waits for
+the sizes of the groups.
 
-Its shapes do not depend on the sizes of the groups, so it stands in compiled graphs without a break.
+Its shapes do not depend on those sizes, so it stands in compiled graphs without a break.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from regard.layers.product import FEW_ROWS, mm
 
@@ -48,14 +48,7 @@ def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
         mm(a, b, out=out)
 
 
-def _torch_has_it(*tensors: Tensor) -> bool:
-    """Whether torch's own product takes these: of a GPU, in bfloat16, with rows of whole 16 bytes."""
-    return all(t.is_cuda and t.dtype == torch.bfloat16 and t.shape[-1] % 8 == 0 for t in tensors)
-
-
 def _grouped(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
-    if _torch_has_it(x, weight, weight.mT):
-        return F.grouped_mm(x, weight.mT, offs=ends.int())
     y = x.new_empty(x.shape[0], weight.shape[1])
     for m, rows in _groups(ends):
         _product(x[rows], weight[m].t(), y[rows])
@@ -64,8 +57,6 @@ def _grouped(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
 
 def _grouped_weight(g: Tensor, x: Tensor, ends: Tensor) -> Tensor:
     """The gradient of the matrices: of each, the outer products of its rows."""
-    if _torch_has_it(g, x):
-        return F.grouped_mm(g.t(), x, offs=ends.int())
     dweight = x.new_zeros(ends.shape[0], g.shape[1], x.shape[1])
     for m, rows in _groups(ends):
         _product(g[rows].t(), x[rows], dweight[m])
