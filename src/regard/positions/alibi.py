@@ -52,4 +52,4 @@ class ALiBiModule(PositionModule):
             slope = torch.tensor(self.slopes, device=q.device, dtype=torch.promote_types(q.dtype, torch.float32))
             return -slope[:, None, None] * away.abs()[:, None]
 
-        return q_at.between(k_at, f"alibi {q.dtype}", fade)
+        return q_at.between(k_at, f"alibi {len(self.slopes)} {q.dtype}", fade)

@@ -58,7 +58,7 @@ class T5Module(PositionModule):
         # a logarithm moves a distance into its neighbour; 1e-9 keeps a power that is whole from being rounded up.
         wider = [math.ceil(exact * growth ** (step / exact) - 1e-9) for step in range(1, exact)]
         self.begins = [*range(1, exact + 1), *wider]
-        self.key = f"t5 {settings}"
+        self.key = f"t5 {sizes.n_heads} heads of {sizes.head_dim} {settings}"
         self.table = Embedding(settings.buckets, sizes.n_heads)
 
     def bucket(self, away: Int[Tensor, "*b"]) -> Int[Tensor, "*b"]:

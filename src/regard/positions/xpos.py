@@ -55,7 +55,7 @@ class XPosModule(PositionModule):
         pairs = [(2 * pair / e + gamma) / (1 + gamma) for pair in range(e // 2)]
         self.decay = [math.log(zeta) / settings.scale_base for zeta in pairs]
         self.middle = sizes.context_length // 2
-        self.key = f"xpos {settings}"
+        self.key = f"xpos {e} {settings}"
 
     def growth(self, index: Int[Tensor, "b t"]) -> Float[Tensor, "b 1 t e"]:
         """ζ^(t/B) of each feature, in float64."""
