@@ -2,7 +2,7 @@
 
     y = f(x),   x ← norm(x + y),   d ← d + y        both start as the input;  after the last layer: x + norm(d)
 
-Source   Xie et al. 2023, arXiv:2304.14802, §3.1; that the sum starts as the input is from the authors' code.
+Source   Xie et al. 2023, arXiv:2304.14802, figure 1; that the sum starts as the input is from the authors' code.
 Cost     one norm a step, one more a stack, and a second tensor of the stream's size from layer to layer.
 Differs  What a step adds is dropped once for both streams. The tap `stream` is x, which the steps read; `dual` is d.
 """
