@@ -6,7 +6,7 @@ the sink takes its share of the softmax and gives no value, so that the weights 
 
 Source   OpenAI 2025 (gpt-oss), arXiv:2508.10925, §2.2 (the learned number); the sink that plain softmax makes of the
          first token is described by Xiao et al. 2023, arXiv:2309.17453, §3.1, with sink = 0 as its eq. 2.
-Cost     h parameters a layer; the kernel sees one key more, and is about 1.2 times as slow as without.
+Cost     h parameters a layer; the kernel sees one key more, and takes about 1.3 times as long as without.
 Differs  The sinks start at 0, where this is the softmax with one added below the line ("off by one").
 """
 
