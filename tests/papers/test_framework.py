@@ -13,7 +13,7 @@ from regard.papers import PAPERS, Check, Reproduction, run
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "src" / "regard" / "papers"
-SHARED = {"__init__", "base", "run", "tools"}
+SHARED = {"__init__", "base", "lengths", "run", "tools"}
 SECTIONS = ("Source", "Printed", "Here", "Proxy")
 
 
