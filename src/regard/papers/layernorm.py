@@ -235,7 +235,7 @@ def reproduce(seed: int = 0, steps: int = 1000) -> Reproduction:
     for axes in (left, middle, right_):
         axes.legend(fontsize=8, frameon=False)
     notes = (
-        "Over all real words of larger batches BatchNorm trains as well as LayerNorm here, faster in batches of 16. What "
-        "fails is tiny batches, a statistic for each position, and that an answer is no function of its sentence alone.",
+        "Over all real words of larger batches BatchNorm trains as well as LayerNorm here, faster in batches of 16. "
+        "What fails: tiny batches, a statistic for each position, and that an answer depends on its sentence alone.",
     )
     return Reproduction(checks, picture, notes)
