@@ -87,7 +87,7 @@ def test_the_last_rung_equals_torchs_own_layer():
 
 
 def test_who_cannot_climb_is_told_why():
-    with pytest.raises(SettingsError, match="causal_head attention cannot stand in a encoder: it cannot look at its"):
+    with pytest.raises(SettingsError, match="causal_head attention cannot stand in an encoder: it cannot look at its"):
         ModelConfig(vocab_size=9, encoder=StackConfig(attention=CausalHead()), decoder=None)
     with pytest.raises(SettingsError, match="leave n_kv_heads out"):
         ModelConfig(vocab_size=9, n_kv_heads=2, decoder=StackConfig(attention=StackedHeads()))

@@ -187,7 +187,7 @@ def test_masks_that_are_no_sum_are_refused():
         look(module, torch.randn(1, 4, 12, dtype=torch.float64), Causal() | Prefix(torch.tensor([2])))
     with pytest.raises(SettingsError, match="linear attention does not go with a window pattern"):
         StackConfigs(attention="linear", pattern="window")
-    with pytest.raises(SettingsError, match="delta attention cannot stand in a encoder"):
+    with pytest.raises(SettingsError, match="delta attention cannot stand in an encoder"):
         ModelConfig(vocab_size=9, d_model=8, n_heads=2, decoder=None, encoder=StackConfig(attention="delta"))
     with pytest.raises(SettingsError, match="choose features 'elu' or 'dpfp'"):
         StackConfigs(attention=FastWeights(normaliser="sum"))

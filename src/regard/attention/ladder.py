@@ -10,8 +10,8 @@ Source   Vaswani et al. 2017, arXiv:1706.03762, §3.2, which is the last two run
 Cost     parameters 0, 3 d², 3 d², 4 d² (with biases a few more); always the formula, no fused kernel; a product for
          each head's maps on the fourth rung, where `dot` has one for all.
 Differs  One head is as wide as the model, d_model in and out, so that a rung can stand in a stack, which adds norms,
-         the residual stream and a cache; the first three have no W_o. Without weights a token still sees
-         little but itself, since x · x is large. A causal head stands in decoders only; the others obey any mask.
+         the residual stream and a cache; the first three have no W_o. Without weights a token sees little but itself,
+         since x · x is large. A causal head stands in decoders only; the others obey any mask.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class ModelConfig(Settings):
     def _check_layer(self, name: str, stack: StackConfig, layer: int, needs: set[str]) -> None:
         attention, position = of_layer(stack.attention, layer), of_layer(stack.position, layer)
         pattern = of_layer(stack.pattern, layer)
-        self._refuse(attention, needs, f"cannot stand in a {name}")
+        self._refuse(attention, needs, f"cannot stand in {'an' if name == 'encoder' else 'a'} {name}")
         self._refuse(attention, position.needs - {"causal"}, f"does not go with {position.kind} positions")
         if "causal" in position.needs and name != "decoder":
             raise SettingsError(f"{position.kind} positions count what came before, so they stand in a decoder only")
