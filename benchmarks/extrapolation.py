@@ -45,8 +45,11 @@ it; one that does not loses its way. `refused` is an encoding that knows no posi
 |---|{rule}
 {rows}
 
-Lowest at {longest} bytes: {best}. Scaled rotary positions are the trained ones of the row above, stretched by the
-factor that the length needs, without training again; YaRN's ramp is that of heads of 128 features, and these have 16.
+Lowest at {longest} bytes: {best}.
+
+Scaled rotary positions are the trained ones, stretched by the factor that the length needs, without training again;
+YaRN's ramp was tuned on heads of 128 features, and these have 16. xPos reads long texts through windows in its paper,
+here without.
 
 Made by `python {command}` on {machine}, torch {torch}, {minutes:.0f} minutes of one core: decoders of 2
 layers, 4 heads and 64 features over bytes of Python's documentation, {steps} steps of 16 windows of {trained} bytes,

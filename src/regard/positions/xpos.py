@@ -9,7 +9,8 @@ so that q_t · k_s is a sum over pairs with the weights ζ_i^((t−s)/B).
 Source   Sun et al. 2022, arXiv:2212.10554, §3; γ = 0.4, and B = 512 in its authors' code.
 Cost     no parameters; one product a feature of q and k more than rotary.
 Differs  For decoders only: what stands ahead would grow with distance. Exponents count from the middle of the context,
-         which changes no product and keeps the numbers small: float32 reaches some 35,000 tokens to each side.
+         which changes no product and keeps the numbers small: float32 reaches some 35,000 tokens to each side. The
+         paper reads long texts through windows as well: that is a stack's `pattern`.
 """
 
 from __future__ import annotations
