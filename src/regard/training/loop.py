@@ -139,7 +139,7 @@ def fit(
 
     def log(gradient_norm: float, rate: float) -> None:
         """A line of metrics: means since the last one."""
-        count, smooth = max(1, state.count), training.smoothing or training.z_loss
+        count, smooth = max(1, state.count), training.smoothing or training.z_loss or learner.balanced
         means = {"loss": state.nats / count, **({"objective": state.objective / count} if smooth else {})}
         metrics.write(state.step, **means, rate=rate, gradient_norm=gradient_norm, tokens=state.tokens)
         metrics.time(state.step, seconds=time.perf_counter() - begun, tokens_per_second=speed.rate)
