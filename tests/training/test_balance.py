@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from regard.feedforward import Experts
@@ -25,10 +26,8 @@ def test_killed_runs_end_in_the_same_bits(tmp_path: Path) -> None:
     training = small.settings(optimiser=Muon(dtype="float32"))
     batches = small.batches()
     fit(model(), batches, training, tmp_path / "whole", validation=small.validation())
-    try:
+    with pytest.raises(Killed):
         fit(model(), Dies(batches, 14, killed), training, tmp_path / "killed", validation=small.validation())
-    except Killed:
-        pass
     fit(model(), batches, training, tmp_path / "killed", validation=small.validation())
     assert small.files(tmp_path / "killed") == small.files(tmp_path / "whole")
 
