@@ -8,9 +8,8 @@ q₁ and q₂ are the two halves of a head's query, k₁ and k₂ those of its k
 Source   Ye et al. 2024, arXiv:2410.05258, §2.1, eq. 1–3 (which count l from 1, and write d for e/2).
 Cost     4 d² + 3 e parameters; 3 t s d multiply-adds, one half more than dot-product attention of the same width.
 Differs  Heads are counted as in the paper, each as wide as two maps: n_heads is half that of a Transformer whose heads
-         are as wide as a map. The four vectors of λ start at 0.1, not at N(0, 0.1²), so λ starts at λ₀. The tap
-         `weights` has all first maps, then all second ones. Positions meet the halves; they may turn them and add to
-         their scores, and give no values: a difference is no share.
+         are as wide as a map. The tap `weights` has all first maps, then all second ones. Positions meet the halves;
+         they may turn them and add to their scores, and give no values: a difference is no share.
 """
 
 from __future__ import annotations
@@ -68,6 +67,10 @@ class DifferentialModule(ProductModule):
 
     def reset_parameters(self) -> None:
         nn.init.constant_(self.lambdas, 0.1)
+
+    def draw_parameters(self, random: torch.Generator) -> None:
+        """The vectors of λ from N(0, 0.1²), so that λ begins near λ₀."""
+        self.lambdas.copy_(0.1 * torch.randn(self.lambdas.shape, generator=random, device="cpu"))
 
     def strength(self) -> Float[Tensor, ""]:
         """λ: how much of the second map is taken from the first."""

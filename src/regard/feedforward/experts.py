@@ -86,7 +86,8 @@ class ExpertsModule(FeedForwardModule):
             )
             self.shared = part.build(replace(sizes, d_ff=settings.n_shared * f, place=f"{sizes.place}.shared"))
         self.register_buffer("bias", torch.zeros(n) if settings.balance_rate else None)
-        self.counts: Int[Tensor, "n"] | None = None  # choices since the bias last moved
+        self.counts: Int[Tensor, "n"] | None = None  # choices since the step of training began
+        self.load: Float[Tensor, "n"] | None = None  # the share of each expert in the last step's choices
 
     def forward(self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "#b t"] | None = None) -> Float[Tensor, "b t d"]:
         scores = self._scores(x)
@@ -131,9 +132,11 @@ class ExpertsModule(FeedForwardModule):
 
     def rebalance(self, total: Callable[..., tuple[float, ...]]) -> None:
         """Ends a step of training: the bias moves by what was chosen in it; `total` adds up all processes' numbers."""
-        if self.bias is not None and self.counts is not None:
+        if self.counts is not None:
             counts = torch.tensor(total(*self.counts.tolist()), dtype=torch.float64)
-            self.bias += self.settings.balance_rate * (counts.mean() - counts).sign().to(self.bias)
+            self.load = counts / counts.sum().clamp_min(1)
+            if self.bias is not None:
+                self.bias += self.settings.balance_rate * (counts.mean() - counts).sign().to(self.bias)
         self.counts = None
 
     def _scores(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t n"]:
@@ -154,7 +157,7 @@ class ExpertsModule(FeedForwardModule):
         if self.training and settings.balance_loss:
             mean = (scores / scores.sum(-1, keepdim=True) * who[..., None]).sum((0, 1)) / tokens
             self.balance = settings.balance_loss * n * (load.to(mean) * mean).sum()
-        if self.training and self.bias is not None:
+        if self.training:
             self.counts = counts if self.counts is None else self.counts + counts
 
     def _dropped(self, hidden: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from regard.data.batches import BatchSource, EvaluationBatches
 from regard.evaluation import Evaluation, batch_loss, total_loss
+from regard.feedforward.experts import overflow
 from regard.model import Transformer
 from regard.seeds import derive_seed
 from regard.store import WEIGHTS, load_tensors, save_model, tensors_of
@@ -86,6 +87,15 @@ class Learner:
         if self.average:
             self.average.update(step, self.weights)
         return {"loss": loss, "objective": objective, "count": count, "rate": rate, "gradient_norm": norm}
+
+    def experts(self) -> dict[str, float]:
+        """How evenly experts were used in the last step: the busiest one's share beside a fair one, and the share of
+        choices beyond a capacity of 1.25; of the layer where they are largest. Nothing where there are none."""
+        loads = [module.load for module in self.balanced if module.load is not None]
+        if not loads:
+            return {}
+        busiest = max(len(load) * load.max().item() for load in loads)
+        return {"experts_busiest": busiest, "experts_overflow": max(overflow(load).item() for load in loads)}
 
     def _gradients(self, step: int, backward: bool = True) -> tuple[float, float, int]:
         training, place = self.training, self.place

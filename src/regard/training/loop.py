@@ -141,7 +141,9 @@ def fit(
         """A line of metrics: means since the last one."""
         count, smooth = max(1, state.count), training.smoothing or training.z_loss or learner.balanced
         means = {"loss": state.nats / count, **({"objective": state.objective / count} if smooth else {})}
-        metrics.write(state.step, **means, rate=rate, gradient_norm=gradient_norm, tokens=state.tokens)
+        metrics.write(
+            state.step, **means, rate=rate, gradient_norm=gradient_norm, tokens=state.tokens, **learner.experts()
+        )
         metrics.time(state.step, seconds=time.perf_counter() - begun, tokens_per_second=speed.rate)
         state.nats, state.objective, state.count = 0.0, 0.0, 0
 
