@@ -46,3 +46,17 @@ def test_a_cut_batch_moves_the_bias_as_a_whole_one(tmp_path: Path) -> None:
     assert torch.allclose(biases(cut), biases(whole), atol=1e-6)
     for one, other in zip(cut.parameters(), whole.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_how_evenly_experts_are_used_is_written_down(tmp_path: Path) -> None:
+    """A router that sends every token to the same two of four: their share is twice the fair one."""
+    from regard.training.metrics import read
+
+    made = model(dropout=0.0, balance_loss=0.0)
+    with torch.no_grad():
+        for layer in made.decoder.layers:
+            layer.feedforward.bias.copy_(torch.tensor([9.0, 9.0, 0.0, 0.0]))
+    fit(made, small.batches(), small.settings(steps=2), tmp_path)
+    line = next(line for line in read(tmp_path / "metrics.jsonl") if "experts_busiest" in line)
+    assert abs(line["experts_busiest"] - 2.0) < 1e-9
+    assert abs(line["experts_overflow"] - 2 * (0.5 - 1.25 / 4)) < 1e-6

@@ -6,9 +6,9 @@
 Source   Radford et al. 2019 (GPT-2), §2.3 (Normal, with std 0.02); Glorot & Bengio 2010, eq. 16, as the 2017 paper's
          own code had it (Xavier).
 Cost     one draw for each weight, once.
-Differs  Biases start at 0 and norms at the identity, other vectors where their file says. A tensor's draw depends on the seed and its name alone: not on
-         the order of construction, nor on the device. `residual="zero"` starts those matrices at 0, so that each
-         layer is the identity (Zhang et al. 2019, arXiv:1901.09321).
+Differs  Biases start at 0 and norms at the identity, other vectors where their file says. A tensor's draw depends on
+         the seed and its name alone: not on the order of construction, nor on the device. `residual="zero"` starts
+         those matrices at 0, so that each layer is the identity (Zhang et al. 2019, arXiv:1901.09321).
 """
 
 from __future__ import annotations
