@@ -114,7 +114,7 @@ def reproduce(seed: int = 0, steps: int = 800) -> Reproduction:
     right = {name: {n: 100 * scores[name][n][0] for n in lengths} for name in models}
     mean = {name: sum(of[n] for n in within) / len(within) for name, of in right.items()}
     mirrored = scores["with, to 20"][LONGEST][1]
-    far = ", ".join(f"{name} {right[name][30]:.0f}%" for name in models)
+    far = "; ".join(f"{name}: {right[name][30]:.0f}%" for name in models)
 
     def by_length(name: str) -> str:
         return ", ".join(f"{right[name][n]:.0f}% at {n}" for n in (2, 6, 10, 14, 20))
@@ -171,4 +171,4 @@ def reproduce(seed: int = 0, steps: int = 800) -> Reproduction:
     middle.set_yticks(range(target.shape[1]), ["end" if i == 0 else letters[i] for i in target[0]])
     middle.set(xlabel="letter read", ylabel="letter written", title="Where it looks")
     picture.colorbar(drawn, ax=middle, label="weight", shrink=0.8)
-    return Reproduction(checks, picture, (f"Beyond what was trained, at 30 letters, all fall: {far}.",))
+    return Reproduction(checks, picture, (f"Beyond what training showed all fall; at 30 letters {far}.",))

@@ -86,8 +86,8 @@ def page(folder: Path) -> str:
 
 def _section(result: dict[str, Any]) -> list[str]:
     name = result["name"]
-    code = f"../../src/regard/papers/{name.replace('-', '_')}.py"
-    lines = ["", f"## {name}", "", f"**{result['title']}**: {result['verdict']}. [The code]({code}).", ""]
+    code = f"`regard/papers/{name.replace('-', '_')}.py`"
+    lines = ["", f"## {name}", "", f"**{result['title']}**: {result['verdict']}. The code is {code}.", ""]
     lines += ["```text", result["lesson"], "```", "", "| | claim | printed | measured |", "|---|---|---|---|"]
     for check in result["checks"]:
         mark = "✓" if check["holds"] else "✗"
