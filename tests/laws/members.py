@@ -62,7 +62,7 @@ VARIANTS = {
         "t5": [{"buckets": 8, "max_distance": 10}],
         "shaw": [{"max_distance": 3}, {"values": False}],
         "kerple": [{"variant": "power"}],
-        "fire": [{"threshold": 4.0}],
+        "fire": [{"threshold": 60.0}],
         "cope": [{"positions": 5}],
     },
     "norm": {"layer": [{"bias": False}], "rms": [{"unit_offset": True}]},

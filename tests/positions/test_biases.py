@@ -179,7 +179,7 @@ def test_fire_by_loops():
     for t in range(8):
         for s in range(8):
             share = math.log(1 + c * abs(t - s)) / (math.log(1 + c * max(t, reach)) + 1e-6)
-            hidden = torch.relu(module.up.weight[:, 0] * share + module.up.bias)
+            hidden = torch.relu(module.slope * share + module.shift)
             torch.testing.assert_close(found[:, t, s], module.down.weight @ hidden)
 
 

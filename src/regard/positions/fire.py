@@ -7,7 +7,8 @@ c and L are learned; beyond L a longer text is interpolated: the furthest token 
 Source   Li et al. 2023, arXiv:2310.04418, §3; width, c = 0.1 and L = 512 at first as in the code of its appendix.
 Cost     (2 + h) · width + 2 parameters a layer; the network runs on each of the t · s pairs in each layer.
 Differs  |t − s|, so that encoders may use it. L is learned as a factor on its first value. The last layer has no
-         bias: a softmax cannot see it. Not relative beyond L: the same distance is a smaller share of a longer text.
+         bias: a softmax cannot see it. The first one starts with its kinks evenly spread over the shares. Not relative
+         beyond L: the same distance is a smaller share of a longer text.
 """
 
 from __future__ import annotations
@@ -41,13 +42,17 @@ class FIREModule(PositionModule):
         self.first_c, self.threshold = settings.c, settings.threshold
         self.c = nn.Parameter(torch.empty(()))
         self.stretch = nn.Parameter(torch.empty(()))
-        self.up = Linear(1, settings.width)
+        self.slope = nn.Parameter(torch.empty(settings.width))
+        self.shift = nn.Parameter(torch.empty(settings.width))
         self.down = Linear(settings.width, n_heads, bias=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         nn.init.constant_(self.c, self.first_c)
         nn.init.ones_(self.stretch)
+        nn.init.ones_(self.slope)
+        with torch.no_grad():
+            self.shift.copy_(-torch.arange(len(self.shift)) / len(self.shift))
 
     def share(self, away: Tensor, t: Tensor) -> Tensor:
         """ψ(|t − s|) / ψ(max(t, L)). A distance of 0 has the share 0, whatever stands below it."""
@@ -64,4 +69,4 @@ class FIREModule(PositionModule):
     ) -> Float[Tensor, "#b h t s"]:
         away = q_at.between(k_at, "fire", lambda away: away)
         share = self.share(away, q_at.index[:, :, None])
-        return self.down(torch.relu(self.up(share[..., None]))).permute(0, 3, 1, 2)
+        return self.down(torch.relu(self.slope * share[..., None] + self.shift)).permute(0, 3, 1, 2)
