@@ -6,8 +6,8 @@
 
 Source   Bahdanau, Cho & Bengio 2014, arXiv:1409.0473, §3 and appendix A, table 1, figures 2 and 3.
 Printed  BLEU on all of newstest-2014, English to French, of models trained on sentences of up to 50 words: 17.82
-         without attention, 26.75 with; of up to 30 words: 13.93 and 21.50. By length (figure 2) three of them fall from
-         about 20 words on; the one with attention, trained to 50, stays level to 60.
+         without attention, 26.75 with; of up to 30 words: 13.93 and 21.50. By length (figure 2) three of them fall as
+         sentences grow; the one with attention, trained to 50, stays level to 60.
 Here     the task is to write 1 to 20 letters of an alphabet of 26 backwards; the two models differ in the line c alone;
          they write greedily, and the share of right letters is counted by length.
 Proxy    backwards for English to French, letters for words, accuracy for BLEU, a GRU of 64 for one of 1000, a minute of
@@ -122,7 +122,7 @@ def reproduce(seed: int = 0, steps: int = 800) -> Reproduction:
     checks = (
         Check(
             "Without attention the score collapses as sentences grow, though training showed all those lengths",
-            "falls from about 20 words on (figure 2, RNNenc-50)",
+            "falls steeply with length (figure 2, RNNenc-50)",
             f"right letters: {by_length('without, to 20')}",
             right["without, to 20"][2] > 90 and right["without, to 20"][LONGEST] < 50,
         ),

@@ -5,7 +5,8 @@
     scores       Var(q · k) = d_k  where q and k have variance 1, so Var(q · k / √d_k) = 1
     rate         d^(−1/2) · min(n^(−1/2), n · w^(−3/2))        highest at n = w, where it is 1 / √(d w)
 
-Source   Vaswani et al. 2017, arXiv:1706.03762, tables 2 and 3, §3.2.1 with footnote 4, §5.1–5.3.
+Source   Vaswani et al. 2017, arXiv:1706.03762, tables 2 and 3, §3.2.1 with footnote 4, §5.1–5.3, §6.1 with
+         footnote 5.
 Printed  65 M parameters (base) and 213 M (big), and eight variations, rounded to millions, for one table of about
          37,000 pieces shared by source, target and head; 3.3e18 and 2.3e19 FLOPs at 9.5 TFLOP/s for each of eight P100,
          12 hours and 3.5 days; w = 4000.
