@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -34,8 +35,11 @@ def reproduce(
 
 def _one(name: str, out: Path, seed: int) -> str:
     """Run, print and save one paper; its verdict."""
+    from regard.papers import PAPERS
     from regard.papers.run import reproduce, save
 
+    if name in PAPERS and sys.stderr.isatty():
+        print(f"running {name}, at most some minutes; Ctrl-C stops …", file=sys.stderr, flush=True)
     found = reproduce(name, seed)
     print(found)
     save(found, out)
