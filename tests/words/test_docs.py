@@ -39,7 +39,7 @@ def test_readme_python_runs(tmp_path):
 def commands(name: str) -> list[list[str]]:
     lines = [line for block in blocks(name, "console") for line in block.splitlines() if "regard " in line]
     calls = [line.split("regard ", 1)[1] for line in lines if re.search(r"(\$|\|) regard ", line)]
-    return [re.findall(r'"[^"]*"|\S+', call) for call in calls]
+    return [re.findall(r'"[^"]*"|\S+', call.split("  #")[0]) for call in calls]
 
 
 @pytest.mark.parametrize("name", READMES)
