@@ -17,8 +17,8 @@ Proxy    0.1 million parameters and some seconds of training; bits a byte of hel
 from __future__ import annotations
 
 from regard.papers.base import Check, Reproduction
-from regard.papers.lengths import SLACK, TIMES, TRAINED, bits, learn, reach
-from regard.papers.tools import MARKERS, panels
+from regard.papers.lengths import SLACK, TIMES, TRAINED, bits, draw, learn, reach
+from regard.papers.tools import panels
 from regard.positions import T5, ALiBi, Position, Rotary, Sinusoidal
 from regard.positions.alibi import slopes
 
@@ -84,18 +84,14 @@ def reproduce(seed: int = 0, steps: int = 300) -> Reproduction:
     )
 
     picture, (left, right) = panels(2, width=9.0)
+    distances = range(TRAINED)
     for head, slope in enumerate(slopes(8), start=1):
-        left.plot(
-            range(TRAINED), [-slope * distance for distance in range(TRAINED)], label=f"head {head}", linewidth=1.2
-        )
+        style = "-" if head < 8 else "--"
+        left.plot(distances, [-slope * n for n in distances], style, label=f"head {head}", linewidth=1.2)
     left.set(xlabel="distance (tokens)", ylabel="added to the score", title="ALiBi, 8 heads", ylim=(-16, 0.5))
     left.legend(fontsize=7, frameon=False, ncols=2)
-    for (name, values), marker in zip(read.items(), MARKERS, strict=False):
-        right.plot([TRAINED * times for times in TIMES], values, marker=marker, label=name, markersize=4)
     right.plot(
         [2 * TRAINED], [longer], marker="*", color="#888888", linestyle="none", label="sinusoidal, trained on 128"
     )
-    right.set_xscale("log", base=2)
-    right.set(xlabel="bytes in the window", ylabel="bits a byte", title=f"Trained on {TRAINED} bytes")
-    right.legend(fontsize=8, frameon=False)
+    draw(right, read)
     return Reproduction(checks, picture, notes)

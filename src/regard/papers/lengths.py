@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -17,12 +18,15 @@ from torch.nn import functional as F
 from regard.data.builtin import python_docs
 from regard.inputs import TokenInput
 from regard.model import MLP, ModelConfig, PreNorm, StackConfig, Transformer, Xavier
-from regard.papers.tools import train
+from regard.papers.tools import MARKERS, train
 from regard.positions import Position
 from regard.seeds import derive_seed
 from regard.settings import RegardError
 from regard.training.optimisers import Muon
 from regard.training.schedules import Cosine
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TRAINED = 64
 """The trained length, in bytes."""
@@ -91,6 +95,17 @@ def bits(learner: Transformer, length: int, windows: int = 128, trained: int = T
         last = slice(-trained // 2, None)
         nats += F.cross_entropy(logits[:, last].flatten(0, 1), part[:, 1:][:, last].flatten(), reduction="sum").item()
     return nats / math.log(2) / (windows * trained // 2)
+
+
+def draw(axes: Axes, read: dict[str, list[float]]) -> None:
+    """The loss of each encoding at each length."""
+    lengths = [TRAINED * times for times in TIMES]
+    for (name, values), marker in zip(read.items(), MARKERS, strict=False):
+        axes.plot(lengths, values, marker=marker, label=name, markersize=4)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(lengths, [str(length) for length in lengths])
+    axes.set(xlabel="bytes in the window", ylabel="bits a byte", title=f"Trained on {TRAINED} bytes")
+    axes.legend(fontsize=8, frameon=False)
 
 
 def reach(learner: Transformer) -> int:

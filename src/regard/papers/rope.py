@@ -25,8 +25,8 @@ from torch.nn import functional as F
 
 from regard.layers import Sizes
 from regard.papers.base import Check, Reproduction
-from regard.papers.lengths import SLACK, TIMES, TRAINED, bits, learn, model
-from regard.papers.tools import MARKERS, panels
+from regard.papers.lengths import SLACK, TIMES, TRAINED, bits, draw, learn, model
+from regard.papers.tools import panels
 from regard.positions import Learned, Places, Position, Rotary, Sinusoidal
 from regard.positions.scaling import NTK, Linear, rates
 
@@ -130,9 +130,5 @@ def reproduce(seed: int = 0, steps: int = 300) -> Reproduction:
         xlabel="distance (tokens)", ylabel="bound on a score (d = 128)", title="Fades with distance", ylim=(0, None)
     )
     lines = {"rotary": rotary, "sinusoidal": read["sinusoidal"]} | {f"rotary, {n}": of for n, of in stretched.items()}
-    for (name, values), marker in zip(lines.items(), MARKERS, strict=False):
-        right.plot([TRAINED * times for times in TIMES], values, marker=marker, label=name, markersize=4)
-    right.set_xscale("log", base=2)
-    right.set(xlabel="bytes in the window", ylabel="bits a byte", title=f"Trained on {TRAINED} bytes")
-    right.legend(fontsize=8, frameon=False)
+    draw(right, lines)
     return Reproduction(checks, picture, notes)

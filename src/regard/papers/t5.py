@@ -23,8 +23,8 @@ from regard.attention import Dot
 from regard.layers import RMSNorm, Sizes
 from regard.model import MLP, LanguageHead, ModelConfig, PreNorm, StackConfig, Transformer, Xavier
 from regard.papers.base import Check, Reproduction
-from regard.papers.lengths import SLACK, TIMES, TRAINED, bits, learn
-from regard.papers.tools import MARKERS, panels
+from regard.papers.lengths import SLACK, TIMES, TRAINED, bits, draw, learn
+from regard.papers.tools import panels
 from regard.planning import plan
 from regard.positions import T5, Places, Sinusoidal
 from regard.positions.t5 import T5Module
@@ -176,9 +176,5 @@ def reproduce(seed: int = 0, steps: int = 300) -> Reproduction:
     left.plot(near[150:], module(True).bucket(near[150:]), "--", label="decoder", linewidth=1.2)
     left.set(xlabel="t − s (tokens)", ylabel="bucket", title="32 buckets, to 128 tokens")
     left.legend(fontsize=8, frameon=False)
-    for (name, values), marker in zip(read.items(), MARKERS, strict=False):
-        right.plot([TRAINED * times for times in TIMES], values, marker=marker, label=name, markersize=4)
-    right.set_xscale("log", base=2)
-    right.set(xlabel="bytes in the window", ylabel="bits a byte", title=f"Trained on {TRAINED} bytes")
-    right.legend(fontsize=8, frameon=False)
+    draw(right, read)
     return Reproduction(checks, picture, notes)
