@@ -26,6 +26,7 @@ def test_json_and_toml_round_trip():
         "base": 5e5,
         "fraction": 1.0,
         "interleaved": False,
+        "scaling": None,
     }
 
 
