@@ -148,7 +148,8 @@ PLAIN = {"kind": "dot"}
 
 def doors() -> list[dict]:
     """One position for each set of doors that positions use; whether they look back only makes no difference here."""
-    by_doors = {tuple(sorted(kind.needs - {"causal"})): name for name, kind in reversed(Position.kinds().items())}
+    some = [(name, kind) for name, kind in Position.kinds().items() if name != "none"]
+    by_doors = {tuple(sorted(kind.needs - {"causal"})): name for name, kind in reversed(some)}
     return [{"kind": by_doors[needs]} for needs in sorted(by_doors, key=lambda needs: (len(needs), needs))]
 
 
