@@ -13,6 +13,7 @@ from regard.papers.base import Check, Reproduction
 __all__ = ["PAPERS", "Check", "Reproduction"]
 
 PAPERS: dict[str, str] = {
+    "schmidhuber1991": "Fast weights: one net writes the weights of another, and this is linear attention",
     "bahdanau2014": "Attention comes to translation: one vector is too small for a long sentence",
     "layernorm": "Layer normalization: why statistics of a batch fail on sentences of unequal length",
     "vaswani2017": "Attention is all you need: sizes, cost, √d_k and the learning rate",
@@ -22,6 +23,9 @@ PAPERS: dict[str, str] = {
     "t5": "T5: a position is a number for each range of distance",
     "rope": "RoFormer: queries and keys turn, and their angle is the distance",
     "alibi": "ALiBi: train short, test long",
+    "katharopoulos2020": "Transformers are RNNs: linear attention, and what a step of generation costs",
+    "performer2020": "Performers: random features, orthogonal and positive",
+    "schlag2021": "Linear Transformers are fast weight programmers: capacity, and the delta rule",
     "gpt-scaling": "Where the parameters are, GPT-3's table, and what Llama 2 70B cost",
 }
 """Name → title, in the order of the story."""
