@@ -131,7 +131,7 @@ def test_a_models_settings_round_trip(name):
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_every_parameter_moves(name):
-    """Within two steps of plain gradient descent, but for those that a file declares, with the reason, and frozen ones."""
+    """Within two steps of plain gradient descent, but for frozen ones and those that a file declares, and why."""
     model = rich(MEMBERS[name]).train()
     config = model.config
     ids, more = words(6, 12), {}
