@@ -202,3 +202,18 @@ def test_rows_that_stand_alike_share_a_bias(position):
     for mask, rows in ((Causal(), 1), (Causal() & Documents(torch.tensor([[0, 0, 1, 1, 1, 2]] * 3)), 3)):
         view = View(mask, slots, slots, square=True)
         assert module.bias(q, q, view.q_at, view.k_at, view.seen).shape == (rows, 2, 6, 6)
+
+
+@pytest.mark.parametrize("position", [ALiBi(), T5(), KERPLE(), FIRE()], ids=lambda position: position.kind)
+def test_far_positions_stay_apart_in_bfloat16(position):
+    """Which knows whole numbers to 256 only: distances are counted in float32."""
+    module = position.build(sizes())
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_((parameter.uniform_(0.5, 1)).bfloat16())
+    exact = bias(module.double(), t=1, start=2000)
+    module.bfloat16()
+    q, k = torch.zeros(1, 2, 1, 4, dtype=torch.bfloat16), torch.zeros(1, 2, 2001, 4, dtype=torch.bfloat16)
+    at, others = Places(torch.tensor([[2000]])), Places(torch.arange(2001)[None])
+    found = module.bias(q, k, at, others, lambda: None)[0].double()
+    torch.testing.assert_close(found, exact, rtol=2e-2, atol=1e-6)

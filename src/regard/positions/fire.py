@@ -56,8 +56,9 @@ class FIREModule(PositionModule):
 
     def share(self, away: Tensor, t: Tensor) -> Tensor:
         """ψ(|t − s|) / ψ(max(t, L)). A distance of 0 has the share 0, whatever stands below it."""
-        c, reach = self.c.abs(), (self.threshold * self.stretch).abs()
-        return torch.log1p(c * away.abs()) / (torch.log1p(c * torch.maximum(t.to(c.dtype), reach)) + 1e-6)
+        kind = torch.promote_types(self.c.dtype, torch.float32)  # bfloat16 counts to 256
+        c, reach = self.c.abs().to(kind), (self.threshold * self.stretch).abs().to(kind)
+        return torch.log1p(c * away.abs()) / (torch.log1p(c * torch.maximum(t.to(kind), reach)) + 1e-6)
 
     def bias(
         self,
@@ -68,5 +69,5 @@ class FIREModule(PositionModule):
         seen: Callable[[], Tensor | None],
     ) -> Float[Tensor, "#b h t s"]:
         away = q_at.between(k_at, "fire", lambda away: away)
-        share = self.share(away, q_at.index[:, :, None])
+        share = self.share(away, q_at.index[:, :, None]).to(self.slope.dtype)
         return self.down(torch.relu(self.slope * share[..., None] + self.shift)).permute(0, 3, 1, 2)

@@ -65,5 +65,5 @@ class KERPLEModule(PositionModule):
         k_at: Places,
         seen: Callable[[], Tensor | None],
     ) -> Float[Tensor, "#b h t s"]:
-        kind = self.raw_a.dtype
+        kind = torch.promote_types(self.raw_a.dtype, torch.float32)  # bfloat16 counts to 256
         return -self.curve(q_at.between(k_at, f"kerple {kind}", lambda away: away.abs()[:, None].to(kind)))
