@@ -63,7 +63,8 @@ TOYS = {
         "Residual",
     ),
     "feedforward": (
-        "from regard.feedforward.mlp import MLPModule\nfrom regard.feedforward.base import Activation, FeedForward\n\n\n"
+        "from regard.feedforward.base import Activation, FeedForward\n"
+        "from regard.feedforward.mlp import MLPModule\n\n\n"
         'class Toy(FeedForward, kind="toy"):\n'
         '    activation: Activation = "relu"\n    bias: bool = False\n\n'
         "    def width(self, d_model):\n        return d_model\n\n"
