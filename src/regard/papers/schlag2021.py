@@ -76,7 +76,6 @@ class Store(nn.Module):
         if self.rule == "delta":
             beta = self.beta(torch.cat([self.k(keys), v], -1)).sigmoid().transpose(1, 2)
             k, q = (divided(x, x.sum(-1, keepdim=True)) for x in (k, q))
-            k = F.normalize(k, dim=-1)
             return (q @ scan.deltas(k, k, v[:, None], beta, chunk=LENGTH)[1])[:, 0, 0]
         if self.rule == "sum":
             k, q = (divided(x, x.sum(-1, keepdim=True)) for x in (k, q))
