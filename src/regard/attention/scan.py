@@ -137,11 +137,13 @@ class _Sums(torch.autograd.Function):
         q, k, v, scores, states, inside, read, write, carry = ctx.saved_tensors
         dy = dy.contiguous()
         dscores = _triangle(_bmm(dy, v.mT), inside)
+        dq, dk = _bmm(dscores, k), _bmm(dscores.mT, q)
+        del dscores
+        _add_bmm(dq, _times(dy, read), states.mT)
         back = None if carry is None else carry.flip(2)
         dwrites, dstate = _carried(dlast, _bmm(_times(q, read).mT, dy).flip(2), back)
         dwrites = dwrites.flip(2)
-        dq = _add_bmm(_bmm(dscores, k), _times(dy, read), states.mT)
-        dk = _add_bmm(_bmm(dscores.mT, q), _times(v, write), dwrites.mT)
+        _add_bmm(dk, _times(v, write), dwrites.mT)
         dv = _add_bmm(_bmm(scores.mT, dy), _times(k, write), dwrites)
         return dq, dk, dv, dstate, None, None, None, None
 
