@@ -101,10 +101,10 @@ def test_fast_weights_with_a_normaliser_are_linear_attention():
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
 def test_parallel_chunked_and_recurrent_are_one(kind):
-    """Over more than two chunks; the laws do the same for short texts and all masks."""
+    """Over more than two chunks, heads sharing keys; the laws do the same for short texts and all masks."""
     stack = StackConfig(n_layers=2, attention=KINDS[kind](), position="rotary")
-    model = Transformer(ModelConfig(vocab_size=11, d_model=16, n_heads=2, d_ff=16, context_length=160, decoder=stack))
-    model = model.double().eval()
+    sizes = {"d_model": 16, "n_heads": 2, "n_kv_heads": 1, "d_ff": 16, "context_length": 160}
+    model = Transformer(ModelConfig(vocab_size=11, decoder=stack, **sizes)).double().eval()
     ids = torch.randint(11, (2, 150))
     chunked = model(ids)
     with formulas():
