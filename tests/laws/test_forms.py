@@ -103,6 +103,22 @@ def test_generated_code_equals_eager(name):
 
 
 @pytest.mark.parametrize("name", MEMBERS)
+def test_bfloat16_stays_near(name):
+    """Under autocast the loss is that of float32 but for rounding, with finite gradients; a whole model in it works."""
+    model = rich(MEMBERS[name], dtype=torch.float32)
+    ids, more = inputs(model)
+    exact = model(ids, ids, **more).objective
+    with torch.autocast("cpu", torch.bfloat16):
+        near = model(ids, ids, **more).objective
+    near.backward()
+    assert abs(near - exact) < 0.06 * abs(exact)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    logits = rich(MEMBERS[name], dtype=torch.bfloat16)(ids, **more)
+    assert logits.dtype == torch.bfloat16
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", MEMBERS)
 def test_save_and_load_are_the_identity(name, tmp_path):
     model = rich(MEMBERS[name], dtype=torch.float32)
     ids, more = inputs(model)

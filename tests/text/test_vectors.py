@@ -112,7 +112,9 @@ def test_damage_is_one_sentence_that_names_the_file(what, written):
 
 
 @pytest.mark.parametrize(
-    "content", [b"no gzip", gzip.compress(lines())[:-9], gzip.compress(lines())[:12] + b"\xff" * 40]
+    "content",
+    [b"no gzip", gzip.compress(lines())[:-9], gzip.compress(lines())[:12] + b"\xff" * 40],
+    ids=["no gzip", "cut", "overwritten"],
 )
 def test_a_damaged_archive(content, written):
     with pytest.raises(RegardError, match="cannot be read"):

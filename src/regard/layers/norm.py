@@ -92,11 +92,8 @@ class RMSNormModule(nn.Module):
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         weight = 1 + self.weight if self.unit_offset else self.weight
-        return (
-            F.rms_norm(x.float(), x.shape[-1:], weight.float(), self.eps).to(x.dtype)
-            if (x.dtype in (torch.bfloat16, torch.float16))
-            else F.rms_norm(x, x.shape[-1:], weight, self.eps)
-        )
+        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        return F.rms_norm(wide, x.shape[-1:], weight.to(wide.dtype), self.eps).to(x.dtype)
 
 
 class ScaleNormModule(nn.Module):
