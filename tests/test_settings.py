@@ -114,3 +114,12 @@ def test_seeds_depend_on_every_part(parts):
     assert seed == derive_seed(*parts)
     assert seed != derive_seed(*parts, 0)
     assert derive_seed(1, "2") != derive_seed("1", 2)
+
+
+def test_a_setting_of_another_kind_names_that_kind():
+    with pytest.raises(SettingsError, match=r"Full has no setting 'size'; a kind that has it is 'window'"):
+        StackConfig.from_dict({"pattern": {"kind": "full", "size": 4}})
+    with pytest.raises(SettingsError, match=r"Full has no setting 'colour', for it has none"):
+        StackConfig.from_dict({"pattern": {"kind": "full", "colour": 4}})
+    with pytest.raises(SettingsError, match=r"did you mean 'softcap'"):
+        StackConfig.from_dict({"attention": {"kind": "dot", "softcp": 4}})

@@ -67,13 +67,18 @@ class Settings(BaseModel):
             return values
         for key in values:
             if key not in cls.model_fields and not (key == "kind" and issubclass(cls, Part)):
-                raise ValueError(f"{cls.__name__} has no setting {key!r}{nearest(key, cls.model_fields)}")
+                raise ValueError(f"{cls.__name__} has no setting {key!r}{cls._instead_of(key)}")
         # TOML has no null, so "none" stands for it wherever a field may be None (and is no text or part).
         return {
             key: None if value == "none" and _may_be_none(cls.model_fields[key].annotation) else value
             for key, value in values.items()
             if key in cls.model_fields
         }
+
+    @classmethod
+    def _instead_of(cls, key: str) -> str:
+        """What to write in place of a setting that there is not."""
+        return nearest(key, cls.model_fields) if cls.model_fields else ", for it has none."
 
     @classmethod
     def from_dict(cls: type[S], values: dict[str, Any]) -> S:
@@ -130,6 +135,14 @@ class Part(Settings):
         """The kinds of this family by name, in the order in which its folder or file names them."""
         every = vars(importlib.import_module(cls._family)).values()
         return {part.kind: part for part in every if isinstance(part, type) and issubclass(part, cls) and part.kind}
+
+    @classmethod
+    def _instead_of(cls, key: str) -> str:
+        family: Any = next(base for base in cls.__mro__ if "_family" in vars(base))
+        having = [kind for kind, part in family.kinds().items() if key in part.model_fields]
+        if not having or difflib.get_close_matches(key, cls.model_fields, n=1, cutoff=0.5):
+            return super()._instead_of(key)
+        return f"; a kind that has it is {having[0]!r}."
 
     @classmethod
     def resolve(cls, value: Any) -> Part:
