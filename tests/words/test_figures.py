@@ -38,7 +38,7 @@ def test_a_new_kind_has_its_figure_by_itself(figures, monkeypatch):
         offers = frozenset({"self", "causal"})
 
         def build(self, sizes):
-            return AverageModule()
+            return AverageModule(sizes)
 
     class AverageModule(AttentionModule):
         def forward(self, x, memory, view, position, entry):

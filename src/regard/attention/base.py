@@ -11,14 +11,14 @@ caches, recurrent states, gates, and scores of any kind.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from regard.attention.cache import Entry, Memory
 from regard.attention.mask import View
-from regard.layers import Sizes
+from regard.layers import Linear, Sizes
 from regard.positions import PositionModule
 from regard.settings import Part
 
@@ -33,6 +33,10 @@ OFFERS = {
     "patterns": "see a part of the tokens only",
     "documents": "keep packed documents apart",
 }
+
+
+Bias = Literal["all", "qkv", "none"]
+"""Which linear maps have a bias: all, all but the output, or none."""
 
 
 class Attention(Part, family="regard.attention"):
@@ -68,6 +72,29 @@ class Attention(Part, family="regard.attention"):
 
 
 class AttentionModule(nn.Module):
+    """Heads, and the four maps that most mechanisms have."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.head_dim = sizes.n_heads, sizes.n_kv_heads, sizes.head_dim
+        self.place = sizes.place
+
+    def make_maps(self, settings: Any, sizes: Sizes) -> None:
+        """The linear maps: these, in most mechanisms."""
+        d, e, some = sizes.d_model, sizes.head_dim, settings.bias != "none"
+        self.q = Linear(d, sizes.n_heads * e, some)
+        self.k = Linear(d, sizes.n_kv_heads * e, some)
+        self.v = Linear(d, sizes.n_kv_heads * e, some)
+        self.o = Linear(sizes.n_heads * e, d, settings.bias == "all", residual=True)
+
+    def split(self, x: Float[Tensor, "b t he"]) -> Float[Tensor, "b h t e"]:
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+    def for_each_query(self, x: Float[Tensor, "b g s e"]) -> Float[Tensor, "b h s e"]:
+        """Each key-value head as many times as queries share it."""
+        share = self.n_heads // self.n_kv_heads
+        return x if share == 1 else x.repeat_interleave(share, dim=1)
+
     def forward(
         self,
         x: Float[Tensor, "b t d"],

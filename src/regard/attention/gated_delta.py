@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.attention.base import Bias
 from regard.attention.recurrent import Recurrent, RecurrentModule, full_type
-from regard.attention.scored import Bias
 from regard.layers import Linear, RMSNorm, Sizes
 
 

@@ -57,4 +57,4 @@ class GeneralModule(ProductModule):
         return self.queries(x), *self.keys_values(x)
 
     def queries(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b h t e"]:
-        return self._split(x)
+        return self.split(x)

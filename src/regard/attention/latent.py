@@ -25,10 +25,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from regard.attention.base import OFFERS, CacheSlot
+from regard.attention.base import OFFERS, Bias, CacheSlot
 from regard.attention.cache import KeysValues, Memory
 from regard.attention.mask import View
-from regard.attention.scored import Bias, ProductModule, Scored
+from regard.attention.scored import ProductModule, Scored
 from regard.layers import Linear, Norm, RMSNorm, Sizes, tap
 from regard.layers.linear import fused
 from regard.positions import Places, PositionModule
@@ -150,7 +150,7 @@ class LatentModule(ProductModule):
         position: PositionModule,
     ) -> Float[Tensor, "b h t e"]:
         """The definition: each head has keys and values of its own."""
-        own, v = (self._split(y) for y in fused(c[:, 0], (self.k_up, self.v_up)))
+        own, v = (self.split(y) for y in fused(c[:, 0], (self.k_up, self.v_up)))
         k = torch.cat([own, shared.expand(-1, self.n_heads, -1, -1)], dim=-1)
         return self.mix(q, tap(self.place, "k", k), tap(self.place, "v", v), view, position)
 

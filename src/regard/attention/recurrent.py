@@ -21,11 +21,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.attention import scan
-from regard.attention.base import Attention, AttentionModule, CacheSlot
+from regard.attention.base import Attention, AttentionModule, Bias, CacheSlot
 from regard.attention.cache import Memory, State
 from regard.attention.mask import Causal, Documents, Padding, View
-from regard.attention.scored import Bias
-from regard.layers import Linear, Sizes, listening, tap
+from regard.layers import Sizes, listening, tap
 from regard.layers.linear import fused
 from regard.positions import PositionModule
 from regard.settings import RegardError
@@ -60,15 +59,9 @@ class RecurrentModule(AttentionModule):
     """Whether y_t is divided by the sum of its weights, so that they are shares."""
 
     def __init__(self, settings: Recurrent, sizes: Sizes) -> None:
-        super().__init__()
-        d, e = sizes.d_model, sizes.head_dim
-        self.n_heads, self.n_kv_heads, self.head_dim = sizes.n_heads, sizes.n_kv_heads, e
-        self.chunk, self.place, self.kind = settings.chunk, sizes.place, settings.kind
-        bias = settings.bias != "none"
-        self.q = Linear(d, self.n_heads * e, bias)
-        self.k = Linear(d, self.n_kv_heads * e, bias)
-        self.v = Linear(d, self.n_kv_heads * e, bias)
-        self.o = Linear(self.n_heads * e, d, settings.bias == "all", residual=True)
+        super().__init__(sizes)
+        self.chunk, self.kind = settings.chunk, settings.kind
+        self.make_maps(settings, sizes)
 
     def features(self, x: Float[Tensor, "b g s e"]) -> Float[Tensor, "b g s f"]:
         """φ: what is made of keys, and of queries, before they meet."""
@@ -193,14 +186,6 @@ class RecurrentModule(AttentionModule):
         """The keys for each query, those of padding at zero: they write nothing and recall nothing."""
         real = view.real()
         return self.for_each_query(k if real is None else k * real[:, None, :, None])
-
-    def split(self, x: Float[Tensor, "b t he"]) -> Float[Tensor, "b h t e"]:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-
-    def for_each_query(self, x: Float[Tensor, "b g s e"]) -> Float[Tensor, "b h s e"]:
-        """Each key-value head as many times as queries share it. The state is kept for each head of queries."""
-        share = self.n_heads // self.n_kv_heads
-        return x if share == 1 else x.repeat_interleave(share, dim=1)
 
 
 class Summed(Recurrent):

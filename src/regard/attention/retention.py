@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from regard.attention.base import Bias
 from regard.attention.recurrent import Recurrent, RecurrentModule, full_type
-from regard.attention.scored import Bias
 from regard.layers import Linear, Sizes
 
 

@@ -8,7 +8,7 @@ A mechanism says its score, or another step; the rest stands here once. Cost: 4 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,14 +16,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from regard.attention.base import OFFERS, Attention, AttentionModule, CacheSlot
+from regard.attention.base import OFFERS, Attention, AttentionModule, Bias, CacheSlot
 from regard.attention.cache import Entry, KeysValues, Memory
 from regard.attention.mask import View
-from regard.layers import Linear, Sizes, listening, tap
+from regard.layers import Sizes, listening, tap
 from regard.layers.linear import fused
 from regard.positions import Places, PositionModule
-
-Bias = Literal["all", "qkv", "none"]
 
 SHORT = 64 * 64
 """Scores a head up to which compiled code of the formula is faster than the kernel on a CPU: 1.1 to 1.3 times."""
@@ -45,20 +43,10 @@ class ScoredModule(AttentionModule):
     """The way from x to y. A leaf says `scores`, or overrides another step."""
 
     def __init__(self, settings: Any, sizes: Sizes) -> None:
-        super().__init__()
-        self.n_heads, self.n_kv_heads, self.head_dim = sizes.n_heads, sizes.n_kv_heads, sizes.head_dim
+        super().__init__(sizes)
         self.scale: float | Tensor = sizes.head_dim**-0.5
         self.dropout = sizes.dropout if settings.dropout is None else settings.dropout
-        self.place = sizes.place
         self.make_maps(settings, sizes)
-
-    def make_maps(self, settings: Any, sizes: Sizes) -> None:
-        """The linear maps: these four, in most mechanisms."""
-        d, e, some = sizes.d_model, sizes.head_dim, settings.bias != "none"
-        self.q = Linear(d, sizes.n_heads * e, some)
-        self.k = Linear(d, sizes.n_kv_heads * e, some)
-        self.v = Linear(d, sizes.n_kv_heads * e, some)
-        self.o = Linear(sizes.n_heads * e, d, settings.bias == "all", residual=True)
 
     def forward(
         self,
@@ -87,21 +75,21 @@ class ScoredModule(AttentionModule):
         if memory is None and entry is not None:
             assert isinstance(entry.entry, KeysValues)
             k, v = entry.entry.append(k, v, entry.slots, entry.reach, entry.even)
-        mixed = tap(self.place, "mixed", self.mix(q, self._for_each_query(k), self._for_each_query(v), view, position))
+        mixed = tap(self.place, "mixed", self.mix(q, self.for_each_query(k), self.for_each_query(v), view, position))
         return self.join(mixed)
 
     def project(
         self, x: Float[Tensor, "b t d"]
     ) -> tuple[Float[Tensor, "b h t e"], Float[Tensor, "b g t e"], Float[Tensor, "b g t e"]]:
         """Queries, keys and values of the same tokens, in one product."""
-        q, k, v = (self._split(y) for y in fused(x, (self.q, self.k, self.v)))
+        q, k, v = (self.split(y) for y in fused(x, (self.q, self.k, self.v)))
         return q, k, v
 
     def queries(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b h t e"]:
-        return self._split(self.q(x))
+        return self.split(self.q(x))
 
     def keys_values(self, m: Float[Tensor, "b s d"]) -> tuple[Float[Tensor, "b g s e"], Float[Tensor, "b g s e"]]:
-        k, v = (self._split(y) for y in fused(m, (self.k, self.v)))
+        k, v = (self.split(y) for y in fused(m, (self.k, self.v)))
         return k, v
 
     def prepare(
@@ -176,14 +164,6 @@ class ScoredModule(AttentionModule):
     def join(self, mixed: Float[Tensor, "b h t e"]) -> Float[Tensor, "b t d"]:
         """The heads side by side, through W_o."""
         return self.o(mixed.transpose(1, 2).flatten(2))
-
-    def _split(self, x: Float[Tensor, "b t he"]) -> Float[Tensor, "b h t e"]:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-
-    def _for_each_query(self, x: Float[Tensor, "b g s e"]) -> Float[Tensor, "b h s e"]:
-        """Each key-value head as many times as queries share it."""
-        share = self.n_heads // self.n_kv_heads
-        return x if share == 1 else x.repeat_interleave(share, dim=1)
 
 
 class ProductModule(ScoredModule):
