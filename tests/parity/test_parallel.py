@@ -3,24 +3,14 @@
 import pytest
 import torch
 
-from regard.attention import Dot, Padding
+from regard.attention import Dot
 from regard.layers import LayerNorm
 from regard.model import MLP, LanguageHead, ModelConfig, PreNorm, StackConfig, Transformer
 from regard.positions import Rotary
 from regard.residual import Parallel
+from tests.parity.theirs import CONTEXT, HEADS, LAYERS, D, V, check_greedy, check_logits, difference, redraw
 
 transformers = pytest.importorskip("transformers")
-
-D, HEADS, LAYERS, V, CONTEXT = 36, 3, 3, 71, 40
-
-
-def redraw(model, seed=0):
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=random) * (0.25 if parameter.dim() > 1 else 0.3))
-            if name.endswith("weight") and parameter.dim() == 1:
-                parameter.add_(1.0)
 
 
 def build(head, **parts):
@@ -133,45 +123,14 @@ def neox(**changes):
     return theirs, ours
 
 
-def ids(rows=3, length=17):
-    return torch.randint(1, V, (rows, length), generator=torch.Generator().manual_seed(4))
-
-
-def difference(theirs, ours):
-    a, b = theirs(ids()).logits, ours(ids())
-    assert a.std() > 1
-    return ((a - b).abs().max() / a.abs().max()).item()
-
-
 @pytest.mark.parametrize("make", [gptj, neox])
-@torch.no_grad()
 def test_equal_logits(make):
-    theirs, ours = make()
-    assert difference(theirs, ours) < 1e-5
-    lengths = torch.tensor([5, 17, 11])
-    seen = torch.arange(17) < lengths[:, None]
-    a, b = theirs(ids(), attention_mask=seen.long()).logits, ours(ids(), mask=Padding(lengths))
-    torch.testing.assert_close(b[seen], a[seen], rtol=1e-5, atol=1e-5 * a.abs().max().item())
+    check_logits(*make())
 
 
 @pytest.mark.parametrize("make", [gptj, neox])
-@torch.no_grad()
 def test_equal_greedy_tokens(make):
-    theirs, ours = make()
-    prompt = ids(2, 6)
-    expected = theirs.generate(
-        prompt,
-        attention_mask=torch.ones_like(prompt),
-        max_new_tokens=20,
-        do_sample=False,
-        eos_token_id=None,
-        pad_token_id=0,
-    )
-    cache, step, got = ours.cache(2, 30), prompt, [prompt]
-    for _ in range(20):
-        step = ours(step, cache=cache)[:, -1:].argmax(-1)
-        got.append(step)
-    assert torch.cat(got, 1).tolist() == expected.tolist()
+    check_greedy(*make(), tokens=20)
 
 
 @pytest.mark.parametrize("mutation", ["one after the other", "norms exchanged"])
