@@ -152,3 +152,23 @@ def test_the_page_in_the_docs_is_made_of_its_results():
         for file in folder.glob("*.png"):
             assert file.stat().st_size <= 60_000, f"{file.name} is too large"
             assert file.stem in PAPERS
+
+
+@pytest.mark.parametrize("name", ["gpt-scaling", "all"])
+def test_a_place_that_cannot_be_written_to_is_said_before_the_work(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run, "reproduce", lambda *_: pytest.fail("it ran"))
+    (tmp_path / "file").write_text("kept")
+    assert main(["reproduce", name, "--out", str(tmp_path / "file")]) == 2
+    error = capsys.readouterr().err
+    assert "nothing can be written to" in error
+    assert "Traceback" not in error
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("text", ["{broken", "[]", '{"name": "alibi"}', "\\xff"], ids=["json", "list", "half", "text"])
+def test_a_damaged_result_is_left_out_of_the_page(text, tmp_path):
+    (tmp_path / "alibi.json").write_text(text, encoding="utf-8")
+    run.save(run.dataclasses.replace(paper(True), name="gpt-scaling", title="a title"), tmp_path)
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "## gpt-scaling" in page
+    assert "alibi" not in page

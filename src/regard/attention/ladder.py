@@ -89,10 +89,10 @@ class SingleHead(OneHead, kind="single_head"):
         return SingleHeadModule(self, self.doors(sizes))
 
 
-class SingleHeadModule(ScoredModule):
-    """Rung 2. What a token asks, how it answers and what it says are three maps of its features."""
+class OneHeadModule(ScoredModule):
+    """Three maps of a token's features, and no W_o."""
 
-    def make_maps(self, settings: SingleHead, sizes: Sizes) -> None:
+    def make_maps(self, settings: SingleHead | CausalHead, sizes: Sizes) -> None:
         self.q, self.k, self.v = (Linear(sizes.d_model, sizes.d_model, settings.bias) for _ in range(3))
 
     def scores(self, q: Float[Tensor, "b h t e"], k: Float[Tensor, "b h s e"]) -> Float[Tensor, "b h t s"]:
@@ -100,6 +100,10 @@ class SingleHeadModule(ScoredModule):
 
     def join(self, mixed: Float[Tensor, "b 1 t d"]) -> Float[Tensor, "b t d"]:
         return mixed[:, 0]
+
+
+class SingleHeadModule(OneHeadModule):
+    """Rung 2. What a token asks, how it answers and what it says are three maps of its features."""
 
 
 class CausalHead(OneHead, kind="causal_head"):
@@ -113,17 +117,8 @@ class CausalHead(OneHead, kind="causal_head"):
         return CausalHeadModule(self, self.doors(sizes))
 
 
-class CausalHeadModule(ScoredModule):
+class CausalHeadModule(OneHeadModule):
     """Rung 3. A token sees none that come after it, whatever else the mask says; `mixture` drops some weights."""
-
-    def make_maps(self, settings: CausalHead, sizes: Sizes) -> None:
-        self.q, self.k, self.v = (Linear(sizes.d_model, sizes.d_model, settings.bias) for _ in range(3))
-
-    def scores(self, q: Float[Tensor, "b h t e"], k: Float[Tensor, "b h s e"]) -> Float[Tensor, "b h t s"]:
-        return torch.einsum("bhte,bhse->bhts", q, k) * self.scale
-
-    def join(self, mixed: Float[Tensor, "b 1 t d"]) -> Float[Tensor, "b t d"]:
-        return mixed[:, 0]
 
     def seen(self, view: View) -> Bool[Tensor, "#b 1 #t s"]:
         back = Causal().allowed(view.q_slots[:, :, None], view.k_slots[:, None, :])[:, None]

@@ -204,11 +204,16 @@ class ProductModule(ScoredModule):
         if bias is None and view.only_causal():
             mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scale)
         else:
-            mask = seen = self.seen(view)
-            if bias is not None:
-                mask = bias.to(q.dtype) if seen is None else bias.to(q.dtype).masked_fill(~seen, float("-inf"))
+            mask = self.mask_of(view, bias, q.dtype)
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scale)
         return mixed if mixed.shape[-1] == width else mixed[..., :width]
+
+    def mask_of(self, view: View, bias: Float[Tensor, "#b #h t s"] | None, dtype: torch.dtype) -> Tensor | None:
+        """Mask and bias as the kernel takes them: who may look, or what is added, with −∞ where nobody may."""
+        seen = self.seen(view)
+        if bias is None:
+            return seen
+        return bias.to(dtype) if seen is None else bias.to(dtype).masked_fill(~seen, float("-inf"))
 
     def takes_formula(self, q: Tensor, k: Tensor) -> bool:
         """Where somebody listens, and where generated code is faster than the kernel."""

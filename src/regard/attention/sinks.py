@@ -72,9 +72,7 @@ class SinksModule(ProductModule):
         if causal:
             q = F.pad(q, (0, 0, 1, 0))
             return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=1.0)[:, :, 1:, :e]
-        mask = seen = view.seen()
-        if bias is not None:
-            mask = bias.to(q.dtype) if seen is None else bias.to(q.dtype).masked_fill(~seen, float("-inf"))
+        mask = self.mask_of(view, bias, q.dtype)
         if mask is not None:
             mask = F.pad(mask, (1, 0), value=True if mask.dtype == torch.bool else 0.0)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=1.0)[..., :e]

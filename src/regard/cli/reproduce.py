@@ -27,6 +27,10 @@ def reproduce(
         print("Papers (regard reproduce NAME, or all):\n")
         print("\n".join(f"  {paper:<{max(map(len, PAPERS))}}  {title}" for paper, title in PAPERS.items()))
         return 0
+    if name == "all" or name in PAPERS:
+        from regard.training.checkpoint import prepare
+
+        prepare(out)  # a folder that cannot be written to is said before minutes of work
     if name == "all":
         return _all(out, seed)
     _one(name, out, seed)
@@ -53,6 +57,7 @@ def _all(out: Path, seed: int) -> int:
 
     from regard.papers import PAPERS
     from regard.papers.base import check_matplotlib
+    from regard.settings import RegardError
 
     check_matplotlib()
     rows: list[tuple[str, str, float]] = []
@@ -61,6 +66,9 @@ def _all(out: Path, seed: int) -> int:
             begun = time.perf_counter()
             try:
                 verdict = _one(name, out, seed)
+            except RegardError as error:
+                print(f"regard: {error}", file=sys.stderr)
+                verdict = "failed"
             except Exception:
                 traceback.print_exc()
                 verdict = "failed"

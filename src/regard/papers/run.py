@@ -45,11 +45,16 @@ def reproduce(name: str, seed: int = 0) -> Reproduction:
 
 def save(found: Reproduction, folder: Path) -> None:
     """Write a paper's picture and result into a folder, and its page anew."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw(found.picture, folder / f"{found.name}.png")
     text = json.dumps(found.to_dict(), ensure_ascii=False, indent=1)
-    (folder / f"{found.name}.json").write_text(text + "\n", encoding="utf-8")
-    (folder / PAGE).write_text(page(folder), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw(found.picture, folder / f"{found.name}.png")
+        (folder / f"{found.name}.json").write_text(text + "\n", encoding="utf-8")
+        (folder / PAGE).write_text(page(folder), encoding="utf-8")
+    except OSError as error:
+        raise RegardError(
+            f"the result cannot be written to {folder} ({error.strerror}): give another folder with --out."
+        ) from None
 
 
 def draw(picture: Figure, file: Path) -> None:
@@ -63,8 +68,7 @@ def draw(picture: Figure, file: Path) -> None:
 
 def page(folder: Path) -> str:
     """Every verdict that the folder holds, with its checks and its picture, as Markdown."""
-    files = [folder / f"{name}.json" for name in PAPERS]
-    results = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    results = [result for name in PAPERS if (result := _result(folder / f"{name}.json")) is not None]
     lines = [
         "# Papers",
         "",
@@ -82,6 +86,16 @@ def page(folder: Path) -> str:
             f"| {held} of {len(result['checks'])} | {result['seconds']:.0f} |"
         )
     return "\n".join([*lines, *(line for result in results for line in _section(result))]) + "\n"
+
+
+def _result(file: Path) -> dict[str, Any] | None:
+    """What `save` wrote there; None where it wrote nothing, or something has damaged it since."""
+    try:
+        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        _section(result)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return result
 
 
 def _section(result: dict[str, Any]) -> list[str]:
