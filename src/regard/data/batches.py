@@ -38,6 +38,7 @@ class Batch:
     documents: [b t], the number of each input's document within its row, or None where rows are not divided;
     positions start anew where it changes. lengths: [b], the real length of each row, or None where all are full.
     target_count: how many targets are real, by which the sum of the losses is divided.
+    source, source_lengths: what an encoder reads, ids [b s] or features [b s f], and the real length of each row.
     """
 
     inputs: Int64[Tensor, "b t"]
@@ -45,6 +46,8 @@ class Batch:
     target_count: int
     documents: Int64[Tensor, "b t"] | None = None
     lengths: Int64[Tensor, " b"] | None = None
+    source: Tensor | None = None
+    source_lengths: Int64[Tensor, " b"] | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device; the copy does not wait where memory is pinned."""
@@ -53,7 +56,8 @@ class Batch:
             return None if x is None else x.to(device, non_blocking=True)
 
         inputs, targets = self.inputs.to(device, non_blocking=True), self.targets.to(device, non_blocking=True)
-        return Batch(inputs, targets, self.target_count, moved(self.documents), moved(self.lengths))
+        rest = (self.documents, self.lengths, self.source, self.source_lengths)
+        return Batch(inputs, targets, self.target_count, *map(moved, rest))
 
 
 class BatchSource(Protocol):

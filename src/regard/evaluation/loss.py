@@ -55,6 +55,9 @@ def batch_loss(model: torch.nn.Module, batch: Batch, **objective: Any) -> Loss:
         mask = mask & Documents(batch.documents)
     if batch.lengths is not None:
         mask = mask & Padding(batch.lengths)
+    if batch.source is not None:
+        source_mask = None if batch.source_lengths is None else Padding(batch.source_lengths)
+        objective = {"source": batch.source, "source_mask": source_mask, **objective}
     return model(batch.inputs, batch.targets, mask=mask, **objective)
 
 

@@ -49,6 +49,10 @@ class InputModule(nn.Module):
         self.segments = Embedding(settings.segments, sizes.d_model) if settings.segments else None
         self.norm = settings.norm.build(sizes.d_model) if settings.norm is not None else None
 
+    def read(self, source: Tensor, lengths: Int[Tensor, "b"] | None) -> tuple[Tensor, Int[Tensor, "b"] | None]:
+        """What an encoder takes for its row, and how much of it is real: the row itself, unless it is shortened."""
+        return source, lengths
+
     def forward(
         self,
         ids: Int[Tensor, "b t"],

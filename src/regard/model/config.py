@@ -60,6 +60,8 @@ class ModelConfig(Settings):
     target_context_length: Context | None = None
     dropout: float = Field(0.0, ge=0, lt=1)
     input: Input = TokenInput()
+    source: Input | None = None
+    """How the encoder of an encoder–decoder reads; None: as the decoder does."""
     encoder: StackConfig | None = None
     decoder: StackConfig | None = StackConfig()
     head: Head = LanguageHead()
@@ -80,6 +82,10 @@ class ModelConfig(Settings):
         """The stacks that exist, by name."""
         named = {"encoder": self.encoder, "decoder": self.decoder}
         return {name: stack for name, stack in named.items() if stack is not None}
+
+    def reads(self, name: str) -> Input:
+        """The input of the stack `name`."""
+        return self.source if name == "encoder" and self.source is not None else self.input
 
     def sizes(self, name: str, layer: int = 0) -> Sizes:
         """The resolved sizes of layer number `layer` of the stack `name`."""
@@ -108,6 +114,8 @@ class ModelConfig(Settings):
             raise SettingsError("a model needs an encoder, a decoder, or both, and this one has neither")
         if self.target_vocab_size is not None and self.family != "encoder-decoder":
             raise SettingsError("target_vocab_size is for an encoder with a decoder; this model has one stack")
+        if self.source is not None and self.family != "encoder-decoder":
+            raise SettingsError("source is for an encoder with a decoder; this model has one stack, which reads input")
         for name, stack in self.stacks.items():
             sizes = self.sizes(name)
             if not (stack.head_dim or self.head_dim) and self.d_model % sizes.n_heads:

@@ -42,7 +42,7 @@ class Stack(nn.Module):
         sizes = config.sizes(name)
         self.config = stack
         self.causal = name == "decoder"
-        self.input = config.input.build(vocab_size, replace(sizes, place=name), tokens)
+        self.input = config.reads(name).build(vocab_size, replace(sizes, place=name), tokens)
 
         # One module for all layers that name the same encoding and have such heads as it asks for, or one for each
         # layer: as the encoding says.
@@ -102,6 +102,14 @@ class Stack(nn.Module):
         if cache is not None:
             cache.advance(mask.lengths, t)
         return self.end(stream)
+
+    def encode(self, source: Tensor, mask: Mask | None = None) -> Encoded:
+        """What a decoder reads of this stack: its output, and who of it may be seen."""
+        mask = mask or Mask()
+        read, lengths = self.input.read(source, mask.lengths)
+        if read is not source:  # sound is shortened on the way
+            mask = Mask() if lengths is None else Padding(lengths)
+        return Encoded(self(read, mask), mask)
 
     def _view(self, mask: Mask, cache: Cache | None, t: int, device: torch.device) -> View:
         slots = torch.arange(t, device=device)[None]

@@ -26,7 +26,7 @@ class Transformer(nn.Module):
         self.encoder = Stack(config, "encoder", config.vocab_size) if config.encoder is not None else None
         self.decoder = None
         if config.decoder is not None:
-            shared = self.encoder is not None and config.target_vocab_size is None
+            shared = self.encoder is not None and config.target_vocab_size is None and config.source is None
             tokens = self.encoder.input.tokens if shared and self.encoder is not None else None
             self.decoder = Stack(config, "decoder", config.output_vocab_size, tokens)
         last = "decoder" if config.decoder is not None else "encoder"
@@ -41,11 +41,11 @@ class Transformer(nn.Module):
         assert stack is not None
         return stack
 
-    def encode(self, source: Int[Tensor, "b s"], mask: Mask | None = None) -> Encoded:
-        """What the encoder makes of the source, once for all steps of decoding."""
+    def encode(self, source: Tensor, mask: Mask | None = None) -> Encoded:
+        """What the encoder makes of the source, ids [b s] or features [b s f], once for all steps of decoding."""
         if self.encoder is None:
             raise RegardError("this model has no encoder: give it ids, not a source.")
-        return Encoded(self.encoder(source, mask), mask or Mask())
+        return self.encoder.encode(source, mask)
 
     def hidden(
         self,
@@ -67,7 +67,7 @@ class Transformer(nn.Module):
         targets: Int[Tensor, "b t"] | None = None,
         *,
         mask: Mask | None = None,
-        source: Int[Tensor, "b s"] | None = None,
+        source: Tensor | None = None,
         source_mask: Mask | None = None,
         encoded: Encoded | None = None,
         cache: Cache | None = None,
