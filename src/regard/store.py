@@ -3,6 +3,8 @@
 config.json         the settings of the model
 model.safetensors   the parameters, each tensor once
 tokenizer.json      text ⇄ ids
+target_tokenizer.json
+                    the same for what a model writes, where that has a vocabulary of its own
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from regard.settings import RegardError, SettingsError
 from regard.text import Tokenizer
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+TARGET_TOKENIZER = "target_tokenizer.json"
 FORMAT = 1
 
 
@@ -51,6 +54,7 @@ def save_model(
     model: Transformer,
     tokenizer: Tokenizer | None = None,
     tensors: dict[str, Tensor] | None = None,
+    target_tokenizer: Tokenizer | None = None,
 ) -> Path:
     """Write the model's folder; each file is written beside and renamed, so that none is ever half a file.
 
@@ -63,6 +67,8 @@ def save_model(
         _replace(folder / WEIGHTS, lambda path: save_tensors(path, tensors))
         if tokenizer is not None:
             tokenizer.save(folder / TOKENIZER)
+        if target_tokenizer is not None:
+            target_tokenizer.save(folder / TARGET_TOKENIZER)
         config = {"regard": FORMAT, "model": model.config.to_dict()}
         _replace(folder / CONFIG, lambda path: path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n"))
     except OSError as error:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from regard.data import encoding, formats, store
 from regard.data.sources import documents
-from regard.data.split import DataConfig, kept_apart
+from regard.data.split import TextData, kept_apart
 from regard.data.store import TokenStore, keep_standard_input, prepare
 from regard.settings import RegardError, SettingsError
 from regard.text import Tokenizer
@@ -40,14 +40,14 @@ def by_starts(part):
 def lines(tmp_path):
     path = tmp_path / "lines.txt"
     path.write_text("".join(f"line {number} é\n" for number in range(200)))
-    return DataConfig(source=str(path), separator="line")
+    return TextData(source=str(path), separator="line")
 
 
 class TestLayout:
     def test_by_hand(self, tmp_path):
         for name, text in {"a": "aaaa", "b": "bbb", "c": "cc"}.items():
             (tmp_path / f"{name}.txt").write_text(text)
-        config = DataConfig(source=[str(tmp_path / f"{name}.txt") for name in "abc"], validation_fraction=0)
+        config = TextData(source=[str(tmp_path / f"{name}.txt") for name in "abc"], validation_fraction=0)
         made = prepare(config, Bytes(), tmp_path / "store")
         a, b, c = b"abc"
         assert made.train.ids.tolist() == [END, a, a, a, a, END, b, b, b, END, c, c, END]
@@ -61,7 +61,7 @@ class TestLayout:
     def test_a_begin_token_opens_each_document(self, tmp_path):
         """As it opens each prompt; where the end token is the begin token too, one of it stands between documents."""
         (tmp_path / "a.txt").write_text("aaaa|bbb|cc")
-        config = DataConfig(source=str(tmp_path / "a.txt"), separator="|", validation_fraction=0)
+        config = TextData(source=str(tmp_path / "a.txt"), separator="|", validation_fraction=0)
         made = prepare(config, Bytes(vocab_size=258, begin=257), tmp_path / "store")
         a, b, c = b"abc"
         assert made.train.ids.tolist() == [257, a, a, a, a, END, 257, b, b, b, END, 257, c, c, END]
@@ -76,7 +76,7 @@ class TestLayout:
 
     def test_a_document_cut_for_validation_opens_once(self, tmp_path):
         (tmp_path / "a.txt").write_text("abcdefghij")
-        config = DataConfig(source=str(tmp_path / "a.txt"), validation_fraction=0.2)
+        config = TextData(source=str(tmp_path / "a.txt"), validation_fraction=0.2)
         made = prepare(config, Bytes(vocab_size=258, begin=257), tmp_path / "store")
         assert made.train.ids.tolist() == [257, *b"abcdefgh"]
         assert made.validation.ids.tolist() == [*b"ij", END]
@@ -86,7 +86,7 @@ class TestLayout:
     def test_generation_starts_as_documents_do(self, tmp_path, special):
         (tmp_path / "a.txt").write_text("some text\nmore text")
         tokenizer = Tokenizer.train(["text"], kind="bytes", special=special)
-        config = DataConfig(source=str(tmp_path / "a.txt"), separator="line", validation_fraction=0)
+        config = TextData(source=str(tmp_path / "a.txt"), separator="line", validation_fraction=0)
         part = prepare(config, tokenizer, tmp_path / "store").train
         assert [part.ids[start] for start in part.starts] == tokenizer.prompt("") * 2
         if tokenizer.begin is not None:
@@ -94,7 +94,7 @@ class TestLayout:
 
     def test_integers_fit_the_vocabulary(self, tmp_path):
         (tmp_path / "a.txt").write_text("abc")
-        config = DataConfig(source=str(tmp_path / "a.txt"), validation_fraction=0)
+        config = TextData(source=str(tmp_path / "a.txt"), validation_fraction=0)
         for size, kind in ((2**16, np.uint16), (2**16 + 1, np.uint32)):
             made = prepare(config, Bytes(vocab_size=size, end=size - 1), tmp_path / "store")
             assert made.train.ids.dtype == kind
@@ -109,7 +109,7 @@ class TestSplit:
     def test_few_documents_are_cut_by_position(self, tmp_path):
         text = "".join(chr(97 + number % 26) for number in range(1005))
         (tmp_path / "a.txt").write_text(text)
-        made = prepare(DataConfig(source=str(tmp_path / "a.txt")), Bytes(), tmp_path / "store")
+        made = prepare(TextData(source=str(tmp_path / "a.txt")), Bytes(), tmp_path / "store")
         assert spelled(made.train) == ["", text[:904]]  # no end: the document goes on
         assert spelled(made.validation) == [text[904:], ""]
         assert (made.train.characters, made.validation.characters) == (904, 101)
@@ -117,7 +117,7 @@ class TestSplit:
     def test_tiny_shakespeare_is_cut_as_by_nanogpt(self, tmp_path):
         path = shared("data/tiny-shakespeare/input.txt")
         tokenizer = Tokenizer.train(documents_text(path), kind="characters", special=())
-        made = prepare(DataConfig(source=str(path)), tokenizer, tmp_path)
+        made = prepare(TextData(source=str(path)), tokenizer, tmp_path)
         assert tokenizer.vocab_size == 65
         assert (len(made.train), len(made.validation)) == (1_003_854, 111_540)
         text = path.read_text()
@@ -133,7 +133,7 @@ class TestSplit:
     def test_a_cut_loses_nothing(self, tmp_path_factory, texts, fraction):
         folder = tmp_path_factory.mktemp("cut")
         (folder / "a.txt").write_text("|".join(texts))
-        config = DataConfig(source=str(folder / "a.txt"), separator="|", validation_fraction=fraction)
+        config = TextData(source=str(folder / "a.txt"), separator="|", validation_fraction=fraction)
         made = prepare(config, Bytes(), folder / "store")
         every = "".join(texts)
         cut = int(len(every) * (1 - Fraction(fraction).limit_denominator()))
@@ -195,7 +195,7 @@ class TestParallel:
         text = "".join(word + "\n" * (number % 50 == 0) for number, word in enumerate(words))
         (tmp_path / "a.txt").write_text(text + "é" * 20_000)
         tokenizer = Tokenizer.train([text], vocab_size=400)
-        config = DataConfig(source=str(tmp_path / "a.txt"), separator=separator, validation_fraction=0)
+        config = TextData(source=str(tmp_path / "a.txt"), separator=separator, validation_fraction=0)
         made = [prepare(config, tokenizer, tmp_path / f"{workers}", workers=workers) for workers in (1, 4)]
         assert made[0].train.ids.tolist() == made[1].train.ids.tolist()
         assert made[0].train.starts.tolist() == made[1].train.starts.tolist()
@@ -263,14 +263,14 @@ class TestReuse:
     def test_a_new_file_in_a_folder(self, tmp_path):
         (tmp_path / "set").mkdir()
         (tmp_path / "set/a.txt").write_text("first text")
-        config = DataConfig(source=str(tmp_path / "set"), validation_fraction=0)
+        config = TextData(source=str(tmp_path / "set"), validation_fraction=0)
         assert prepare(config, Bytes(), tmp_path / "store").train.documents == 1
         (tmp_path / "set/b.txt").write_text("second text")
         assert prepare(config, Bytes(), tmp_path / "store").train.documents == 2
 
     def test_notes_are_said_again(self, tmp_path):
         (tmp_path / "a.txt").write_bytes(b"long enough \xff text")
-        config = DataConfig(source=str(tmp_path / "a.txt"), on_invalid="replace")
+        config = TextData(source=str(tmp_path / "a.txt"), on_invalid="replace")
         for _ in range(2):
             said = []
             prepare(config, Bytes(), tmp_path / "store", say=said.append)
@@ -338,20 +338,20 @@ class TestSettings:
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
     def test_round_trip_and_errors(self):
-        config = DataConfig(source="a.txt", validation=["b.txt", "c.txt"], separator="\n\n")
+        config = TextData(source="a.txt", validation=["b.txt", "c.txt"], separator="\n\n")
         assert config.source == ("a.txt",)
-        assert DataConfig.from_toml(config.to_toml()) == config
-        assert DataConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+        assert TextData.from_toml(config.to_toml()) == config
+        assert TextData.from_dict(json.loads(json.dumps(config.to_dict()))) == config
         with pytest.raises(SettingsError, match="did you mean 'separator'"):
-            DataConfig(seperator="line")
+            TextData(seperator="line")
         with pytest.raises(SettingsError, match="validation_fraction"):
-            DataConfig(validation_fraction=1.0)
+            TextData(validation_fraction=1.0)
 
 
 class TestStandardInput:
     def test_is_kept_as_a_file(self, tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from a pipe")))
-        config = keep_standard_input(DataConfig(source="-"), tmp_path / "run")
+        config = keep_standard_input(TextData(source="-"), tmp_path / "run")
         assert keep_standard_input(config, tmp_path / "run") == config
         for _ in range(2):
             assert ["".join(text) for text in documents(config.source)] == ["from a pipe"]
@@ -359,10 +359,10 @@ class TestStandardInput:
 
     def test_errors(self, tmp_path, monkeypatch):
         with pytest.raises(RegardError, match="named twice"):
-            keep_standard_input(DataConfig(source="-", validation="-"), tmp_path)
+            keep_standard_input(TextData(source="-", validation="-"), tmp_path)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
         with pytest.raises(RegardError, match="nothing came in on standard input"):
-            keep_standard_input(DataConfig(source="-"), tmp_path)
+            keep_standard_input(TextData(source="-"), tmp_path)
 
 
 def documents_text(path):

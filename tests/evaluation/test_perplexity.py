@@ -8,7 +8,7 @@ import torch
 
 from regard.bundle import Model
 from regard.data.batches import EvaluationBatches
-from regard.data.store import DataConfig, Part, prepare
+from regard.data.store import TextData, Part, prepare
 from regard.evaluation import batch_loss, evaluate, evaluate_part
 from regard.evaluation.perplexity import batches
 from regard.generation import windows
@@ -109,7 +109,7 @@ def test_a_file_and_the_validation_part_of_a_run(tmp_path):
     save_model(run, lm.transformer, TOKENIZER)
     with pytest.raises(RegardError, match=r"name one to evaluate on"):
         evaluate(run)
-    prepare(DataConfig(source=str(file), validation_fraction=0.2), TOKENIZER, run / "data")
+    prepare(TextData(source=str(file), validation_fraction=0.2), TOKENIZER, run / "data")
     kept = evaluate(run)
     assert kept.bytes < len(TEXT) / 4
     assert "windows of 10 tokens, 10 apart" in str(kept)

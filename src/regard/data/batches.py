@@ -63,10 +63,15 @@ class Batch:
 class BatchSource(Protocol):
     """Where training takes its batches from."""
 
-    @property
-    def batch_size(self) -> int: ...
-
     def at(self, step: int, micro: int = 0, rank: int = 0, world: int = 1) -> Batch: ...
+
+
+class EvaluationSource(Protocol):
+    """What a model is evaluated on: so many batches, each by its number."""
+
+    def __len__(self) -> int: ...
+
+    def at(self, index: int) -> Batch: ...
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from regard.data.split import DataConfig, Say, stretches
+from regard.data.split import Say, TextData, stretches
 from regard.settings import RegardError
 
 PARTS = ("train", "validation")
@@ -74,7 +74,7 @@ def width(vocab_size: int) -> str:
     return "uint16" if vocab_size <= 2**16 else "uint32"
 
 
-def blocks(config: DataConfig, tokenizer: Encoder, workers: int, say: Say) -> Iterator[list[Block]]:
+def blocks(config: TextData, tokenizer: Encoder, workers: int, say: Say) -> Iterator[list[Block]]:
     """The ids of a text, a block for each part at a time, in order; the same for any number of threads."""
     batches = _batches(_segments(config, tokenizer, say))
     if workers == 1:
@@ -93,7 +93,7 @@ def blocks(config: DataConfig, tokenizer: Encoder, workers: int, say: Say) -> It
         pool.shutdown(cancel_futures=True)
 
 
-def _segments(config: DataConfig, tokenizer: Encoder, say: Say) -> Iterator[Segment]:
+def _segments(config: TextData, tokenizer: Encoder, say: Say) -> Iterator[Segment]:
     for part, opens, closes, text in stretches(config, say):
         held, after = next(text, ""), next(text, None)
         if after is not None:  # a long document; `encode_batch` cuts the others itself

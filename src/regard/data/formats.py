@@ -84,9 +84,8 @@ class Reading:
 def read_file(path: Path | None, how: Reading) -> Iterator[Piece]:
     """The pieces of a file's documents, or of standard input's where `path` is None. Raises `RegardError`."""
     name = "standard input" if path is None else str(path)
-    suffixes = [suffix.lower() for suffix in path.suffixes] if path else []
-    compressed = suffixes.pop() if suffixes and suffixes[-1] in (".gz", ".zst") else ""
-    format = how.format if how.format != "auto" else FORMATS.get(suffixes[-1] if suffixes else "", "text")
+    compressed = path.suffix.lower() if path and path.suffix.lower() in (".gz", ".zst") else ""
+    format = format_of(path, how)
     if format == "parquet":
         if path is None or compressed:
             raise RegardError(f"{name}: Parquet is read from a plain file, not from a pipe or a compressed file.")
@@ -101,6 +100,27 @@ def read_file(path: Path | None, how: Reading) -> Iterator[Piece]:
         raise RegardError(f"{name} cannot be read: {error.strerror or error}.") from None
 
 
+def lines(path: Path | None, how: Reading) -> Iterator[str]:
+    """The lines of a file, or of standard input where `path` is None, blank ones too. Raises `RegardError`."""
+    name = "standard input" if path is None else str(path)
+    compressed = path.suffix.lower() if path and path.suffix.lower() in (".gz", ".zst") else ""
+    try:
+        with _open(path, compressed) as stream:
+            yield from _lines(decode(stream, name, how), name)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RegardError(f"{name} is damaged or no {compressed} file: {_short(error)}.") from None
+    except OSError as error:
+        raise RegardError(f"{name} cannot be read: {error.strerror or error}.") from None
+
+
+def format_of(path: Path | None, how: Reading) -> str:
+    """text, jsonl, csv, tsv or parquet: as asked, else as the file's name says."""
+    suffixes = [suffix.lower() for suffix in path.suffixes] if path else []
+    if suffixes and suffixes[-1] in (".gz", ".zst"):
+        suffixes.pop()
+    return how.format if how.format != "auto" else FORMATS.get(suffixes[-1] if suffixes else "", "text")
+
+
 def _open(path: Path | None, compressed: str) -> AbstractContextManager[Any]:
     if path is None:
         return nullcontext(sys.stdin.buffer)
@@ -111,13 +131,13 @@ def _open(path: Path | None, compressed: str) -> AbstractContextManager[Any]:
     return open(path, "rb")
 
 
-def extra(module: str, purpose: str) -> Any:
+def extra(module: str, purpose: str, group: str = "data") -> Any:
     """An optional package. Raises `RegardError` with how to install it."""
     try:
         return __import__(module)
     except ImportError:
         raise RegardError(
-            f"{purpose} needs the package {module!r}, which is not installed: pip install 'regard[data]'."
+            f"{purpose} needs the package {module!r}, which is not installed: pip install 'regard[{group}]'."
         ) from None
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,11 +164,29 @@ def _described(source: str | Path) -> str:
     return f"the folder {name!r}" if path.is_dir() else f"the file {name!r}" if path.exists() else repr(name)
 
 
-def _hugging_face(source: str, how: Reading) -> Iterator[Piece]:
+def hugging_face(source: str) -> Any:
+    """The rows of a Hugging Face set as a stream. Raises `RegardError`."""
     name, config, split = _hugging_face_name(source)
     datasets = extra("datasets", f"reading {source}")
+    with reading_set(source):
+        return datasets.load_dataset(name, config, split=split, streaming=True)
+
+
+@contextmanager
+def reading_set(source: str) -> Iterator[None]:
+    """Turns whatever the network, the hub or a file in the set may raise into one sentence."""
     try:
-        rows = datasets.load_dataset(name, config, split=split, streaming=True)
+        yield
+    except (RegardError, GeneratorExit):
+        raise
+    except Exception as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise RegardError(f"the Hugging Face set {source!r} cannot be read: {first}.") from None
+
+
+def _hugging_face(source: str, how: Reading) -> Iterator[Piece]:
+    rows = hugging_face(source)
+    with reading_set(source):
         columns = rows.features or {}
         if not columns:
             columns = next(iter(rows), {})
@@ -179,11 +198,6 @@ def _hugging_face(source: str, how: Reading) -> Iterator[Piece]:
         column = choose_column(columns, texts, source, how)
         for number, row in enumerate(rows.select_columns([column]), start=1):
             yield from row_text(row, column, f"{source}, row {number},", how)
-    except (RegardError, GeneratorExit):
-        raise
-    except Exception as error:  # whatever the network, the hub or a file in the set may raise
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise RegardError(f"the Hugging Face set {source!r} cannot be read: {first}.") from None
 
 
 def _hugging_face_name(source: str) -> tuple[str, str | None, str]:

@@ -8,15 +8,14 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from regard.data.base import Data
 from regard.data.formats import Format, Piece, Reading
 from regard.data.sources import each, pieces
 from regard.seeds import derive_seed
-from regard.settings import Settings
 
 Say = Callable[[str], None]
 
@@ -24,13 +23,11 @@ FEW = 10
 """Documents of which a validation part consists at least; else it is the last part of the text, wherever it is cut."""
 
 
-class DataConfig(Settings):
+class TextData(Data, kind="text"):
     """Where the text comes from and how it is cut."""
 
     source: tuple[str, ...] = ("builtin:python-docs",)
     """Files, folders, `-`, `hf:…` or `builtin:…` (see `regard.data.sources`)."""
-    validation: tuple[str, ...] = ()
-    """Sources of the validation text; where none is given, a part of `source` is kept apart."""
     validation_fraction: float = Field(default=0.1, ge=0, lt=1)
     """The part that is kept apart: one document of every 1/fraction, drawn by `split_seed`. Where that would be fewer
     than ten documents, the last part of the text."""
@@ -45,12 +42,6 @@ class DataConfig(Settings):
     """Invalid UTF-8: stop with its place, or read it as U+FFFD and say how often."""
     separate_documents: bool = True
     """Whether documents that share a window are kept apart in attention and positions."""
-
-    @field_validator("source", "validation", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        one = isinstance(value, (str, Path))
-        return (str(value),) if one else tuple(map(str, value)) if isinstance(value, (list, tuple)) else value
 
     def reading(self, say: Say = lambda message: None) -> Reading:
         return Reading(self.column, self.format, self.separator, self.on_invalid, say)
@@ -73,7 +64,7 @@ def kept_apart(fraction: Fraction, seed: int) -> Iterator[int]:
         yield start + derive_seed(seed, "validation", run) % (end - start)
 
 
-def stretches(config: DataConfig, say: Say) -> Iterator[Stretch]:
+def stretches(config: TextData, say: Say) -> Iterator[Stretch]:
     """The documents of a source in order, each with the part that it belongs to. Raises `RegardError`."""
     if config.validation:
         for part, source in enumerate((config.source, config.validation)):
@@ -99,7 +90,7 @@ def stretches(config: DataConfig, say: Say) -> Iterator[Stretch]:
         yield Stretch(1, number > 0 or whole, True, text)
 
 
-def _ends_if_few(config: DataConfig, fraction: Fraction) -> list[int]:
+def _ends_if_few(config: TextData, fraction: Fraction) -> list[int]:
     """Where each document ends, in characters, if fewer than `FEW` would be kept apart; else nothing.
 
     So much is read ahead only: many documents are recognised early, and few are read twice.

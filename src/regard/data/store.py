@@ -26,16 +26,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from regard.data.base import Data
 from regard.data.encoding import PARTS, Block, Encoder, blocks, width
 from regard.data.formats import CHUNK
 from regard.data.sources import identity
-from regard.data.split import DataConfig, Say
+from regard.data.split import Say, TextData
 from regard.settings import RegardError
 
 VERSION = 1
+D = TypeVar("D", bound=Data)
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,8 @@ class TokenStore:
                 counts = made["parts"][name]
                 parts[name] = Part(
                     name,
-                    _map(folder / f"{name}-{stem}.ids", ids, counts["tokens"]),
-                    _map(folder / f"{name}-{stem}.starts", "<i8", counts["documents"]),
+                    map_array(folder / f"{name}-{stem}.ids", ids, counts["tokens"]),
+                    map_array(folder / f"{name}-{stem}.starts", "<i8", counts["documents"]),
                     *(int(counts[key]) for key in ("documents", "bytes", "characters")),
                 )
             validation = parts["validation"] if len(parts["validation"]) > 1 else None
@@ -109,7 +112,7 @@ class TokenStore:
             ) from None
 
 
-def keep_standard_input(config: DataConfig, folder: str | Path) -> DataConfig:
+def keep_standard_input(config: D, folder: str | Path) -> D:
     """The same settings with `-` replaced by a file in `folder` that standard input was copied to.
 
     A pipe can be read only once, but a tokenizer and a store each need to read the text.
@@ -120,7 +123,7 @@ def keep_standard_input(config: DataConfig, folder: str | Path) -> DataConfig:
     if named > 1:
         raise RegardError("standard input ('-') can be read once only, and it is named twice.")
     kept = Path(folder) / "standard-input"
-    with _writing(kept.parent), open(kept, "wb") as file:
+    with writing(kept.parent), open(kept, "wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
     if kept.stat().st_size == 0:
         raise RegardError("nothing came in on standard input.")
@@ -131,7 +134,7 @@ def keep_standard_input(config: DataConfig, folder: str | Path) -> DataConfig:
 
 
 def prepare(
-    config: DataConfig,
+    config: TextData,
     tokenizer: Encoder,
     folder: str | Path,
     *,
@@ -156,7 +159,7 @@ def prepare(
                 for note in store.notes:
                     say(note)
                 return store
-    with _writing(folder):
+    with writing(folder):
         _make(config, tokenizer, folder, fingerprint, workers or os.cpu_count() or 1, say)
     return TokenStore.open(folder)
 
@@ -165,7 +168,7 @@ def prepare(
 
 
 def _make(
-    config: DataConfig,
+    config: TextData,
     tokenizer: Encoder,
     folder: Path,
     fingerprint: str,
@@ -271,7 +274,7 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _map(path: Path, kind: str, count: int) -> np.ndarray:
+def map_array(path: Path, kind: str, count: int) -> np.ndarray:
     size = path.stat().st_size
     if size != count * np.dtype(kind).itemsize:
         raise ValueError(f"{path.name} has {size} bytes and {count * np.dtype(kind).itemsize} were expected")
@@ -280,7 +283,7 @@ def _map(path: Path, kind: str, count: int) -> np.ndarray:
     return np.asarray(np.memmap(path, dtype=kind, mode="r"))
 
 
-def _fingerprint(config: DataConfig, tokenizer: Encoder) -> str:
+def _fingerprint(config: TextData, tokenizer: Encoder) -> str:
     made_of = {
         "version": VERSION,
         "tokenizer": tokenizer.fingerprint,
@@ -294,7 +297,7 @@ def _fingerprint(config: DataConfig, tokenizer: Encoder) -> str:
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
     """Turns what the operating system says about a folder into one sentence."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

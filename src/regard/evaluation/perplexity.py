@@ -24,7 +24,7 @@ import torch
 
 from regard.bundle import Model, load
 from regard.data.batches import IGNORE, Batch
-from regard.data.store import DataConfig, Part, TokenStore, keep_standard_input, prepare
+from regard.data.store import Part, TextData, TokenStore, keep_standard_input, prepare
 from regard.evaluation.loss import Evaluation, total_loss
 from regard.generation.scoring import windows
 from regard.settings import RegardError
@@ -102,7 +102,7 @@ def evaluate(
         raise RegardError(f"{model.name} is an {model.family}; perplexity is for a decoder.")
     if data is not None:
         with tempfile.TemporaryDirectory(prefix="regard-") as place:
-            config = keep_standard_input(DataConfig(source=data, validation_fraction=0), place)
+            config = keep_standard_input(TextData(source=data, validation_fraction=0), place)
             part = prepare(config, model.tokenizer, place).train
             return evaluate_part(model, part, stride, context_length, batch_size, separate_documents)
     store = (model.folder or Path()) / "data"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from regard.data.store import DataConfig
+from regard.data.kinds import Data, TextData
 from regard.inputs import WordVectors
 from regard.model import ModelConfig
 from regard.settings import Settings, SettingsError
@@ -22,6 +22,8 @@ class TrainingConfig(Settings):
     steps: int = Field(2000, ge=0)
     batch_size: int = Field(32, ge=1)
     """Rows of a step, all micro-batches and processes together."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Pairs: as many of about equal length as have so many tokens on their longer side; none: `batch_size` pairs."""
     accumulate: int = Field(1, ge=1)
     """Micro-batches into which a step's rows are cut, to need less memory; the step is the same."""
     optimiser: Optimiser = AdamW()
@@ -89,7 +91,9 @@ class RunConfig(Settings):
     size: str = ""
     tokenizer: TokenizerConfig | str = TokenizerConfig()
     """How to learn one; or a file, a folder, or an encoding's name to load it from."""
-    data: DataConfig = DataConfig()
+    target_tokenizer: TokenizerConfig | str = "shared"
+    """The same for what is written, where sources and targets share no vocabulary."""
+    data: Data = TextData()
     model: ModelConfig
     vectors: str = ""
     """A file of word vectors (word2vec's or GloVe's) that the table of a `word_vectors` input begins with."""

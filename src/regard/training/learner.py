@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regard.data.batches import BatchSource, EvaluationBatches
+from regard.data.batches import BatchSource, EvaluationSource
+from regard.data.store import Part
 from regard.evaluation import Evaluation, batch_loss, total_loss
 from regard.feedforward.experts import overflow
 from regard.model import Transformer
@@ -39,8 +40,10 @@ class Learner:
         place: Place,
         tokenizer: Tokenizer | None = None,
         saved: Path | None = None,
+        target_tokenizer: Tokenizer | None = None,
     ) -> None:
-        self.batches, self.training, self.place, self.tokenizer = batches, training, place, tokenizer
+        self.batches, self.training, self.place = batches, training, place
+        self.tokenizer, self.target_tokenizer = tokenizer, target_tokenizer
         if saved:
             load_tensors(model, saved / WEIGHTS)
         self.model = model.to(place.device).train()
@@ -134,7 +137,7 @@ class Learner:
             self.forward = torch.compile(self.forward)  # type: ignore[assignment]
         return wanted
 
-    def evaluate(self, batches: EvaluationBatches) -> Evaluation:
+    def evaluate(self, batches: EvaluationSource) -> Evaluation:
         """The loss on a part that is not trained on, by the average of the weights if one is kept."""
         world, nats, tokens = self.place.world, 0.0, 0
         average = self.average.average() if self.average else None
@@ -150,7 +153,8 @@ class Learner:
                 "the loss on the validation part is not finite, though that of the training part was: lower the "
                 "learning rate, or compute in float32 (training.dtype=float32)."
             )
-        return Evaluation.of(nats, int(all_tokens), batches.part)
+        part = getattr(batches, "part", None)
+        return Evaluation.of(nats, int(all_tokens), part if isinstance(part, Part) else None)
 
     def tensors(self, averaged: bool) -> dict[str, Tensor]:
         """The weights, whole, as a model's folder holds them; all processes must ask together."""
@@ -162,7 +166,9 @@ class Learner:
         """Puts the model to be used, averaged if so asked, into a folder."""
         tensors = self.tensors(averaged=True)
         if self.place.first:
-            checkpoint.replace_files(folder, lambda to: save_model(to, self.model, self.tokenizer, tensors))
+            checkpoint.replace_files(
+                folder, lambda to: save_model(to, self.model, self.tokenizer, tensors, self.target_tokenizer)
+            )
 
     def save(self, folder: Path, step: int, state: dict[str, Any]) -> None:
         """Writes a checkpoint: a model's folder, the optimisers' state, and the average's."""
@@ -170,7 +176,7 @@ class Learner:
         averages = {name: whole(tensor) for name, tensor in self.average.state.items()} if self.average else {}
 
         def write(to: Path) -> None:
-            save_model(to, self.model, self.tokenizer, tensors)
+            save_model(to, self.model, self.tokenizer, tensors, self.target_tokenizer)
             checkpoint.save_tensors(to / OPTIMISER, moments)
             if averages:
                 checkpoint.save_tensors(to / AVERAGE, averages)

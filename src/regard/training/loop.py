@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from regard.data.batches import BatchSource, EvaluationBatches
+from regard.data.batches import BatchSource, EvaluationSource
 from regard.evaluation import Evaluation
 from regard.model import Transformer
 from regard.settings import RegardError
@@ -82,7 +82,8 @@ def fit(
     folder: str | Path,
     *,
     tokenizer: Tokenizer | None = None,
-    validation: EvaluationBatches | None = None,
+    target_tokenizer: Tokenizer | None = None,
+    validation: EvaluationSource | None = None,
     identity: dict[str, str] | None = None,
     resume: bool = True,
     show: Progress | None = None,
@@ -112,7 +113,7 @@ def fit(
 
     # What learns.
     place = devices.resolve(training.device, training.dtype, training.spread, resolved, show.say)
-    learner = Learner(model, batches, training, place, tokenizer, found.path if found else None)
+    learner = Learner(model, batches, training, place, tokenizer, found.path if found else None, target_tokenizer)
     compiled = learner.compile(resolved.get("compile"), training.steps - state.step)
     resolved = {**place.resolved(), "compile": compiled}
 

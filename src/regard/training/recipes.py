@@ -2,6 +2,8 @@
 
 gpt         a decoder over word pieces: pre-norm, RMSNorm, rotary positions, Muon
 gpt-char    the same over characters, for small texts
+translate   an encoder and a decoder over word pieces that both languages share, three-way tied
+dates       the same over characters, on dates as people write them → ISO
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from regard.attention import Dot
+from regard.data.pairs import PairsData
 from regard.layers import RMSNorm
 from regard.model import MLP, LanguageHead, ModelConfig, Normal, PreNorm, StackConfig
 from regard.model.presets import PRESETS, preset
 from regard.positions import Rotary
 from regard.settings import SettingsError, nearest
 from regard.text import TokenizerConfig
+from regard.training.average import Last
 from regard.training.config import RunConfig, TrainingConfig
 from regard.training.optimisers import Muon
 from regard.training.schedules import WSD
@@ -94,9 +98,64 @@ def _training(size: Size, steps: int) -> TrainingConfig:
     )
 
 
+def _translate(size: Size, steps: int) -> RunConfig:
+    return RunConfig(
+        tokenizer=TokenizerConfig(kind="bpe", vocab_size=max(4096, size.pieces), special=("begin", "end")),
+        data=PairsData(),
+        model=_translator(size),
+        training=_on_pairs(size, steps, tokens=4096),
+    )
+
+
+def _dates(size: Size, steps: int) -> RunConfig:
+    return RunConfig(
+        tokenizer=TokenizerConfig(kind="characters", special=("begin", "end", "unknown")),
+        data=PairsData(source=("builtin:dates",)),
+        model=_translator(size, n_layers=2, dropout=0.0),
+        training=_on_pairs(size, steps, tokens=2048).replace(average=None, smoothing=0.0),
+    )
+
+
+def _translator(size: Size, n_layers: int | None = None, dropout: float = 0.1) -> ModelConfig:
+    def stack() -> StackConfig:
+        return StackConfig(
+            n_layers=n_layers or size.n_layers,
+            attention=Dot(bias="none"),
+            cross=Dot(bias="none"),
+            position=Rotary(),
+            feedforward=MLP(activation="relu2", bias=False),
+            norm=RMSNorm(),
+            residual=PreNorm(),
+        )
+
+    return ModelConfig(
+        vocab_size=1,
+        d_model=size.d_model,
+        n_heads=size.n_heads,
+        context_length=size.context_length,
+        dropout=dropout,
+        head=LanguageHead(tied=True),
+        initialisation=Normal(residual="zero"),
+        encoder=stack(),
+        decoder=stack(),
+    )
+
+
+def _on_pairs(size: Size, steps: int, tokens: int) -> TrainingConfig:
+    """Batches by tokens, smoothing, and the mean of the last weights, as in 2017."""
+    every = max(1, min(250, steps // 8))
+    return (
+        _training(size, steps)
+        .replace(batch_tokens=tokens, smoothing=0.1, average=Last(count=5, every=max(1, min(100, steps // 50))))
+        .replace(evaluate_windows=1000, evaluate_every=every)
+    )
+
+
 RECIPES: dict[str, Callable[[Size, int], RunConfig]] = {
     "gpt": _gpt,
     "gpt-char": _gpt_char,
+    "translate": _translate,
+    "dates": _dates,
 }
 
 

@@ -1,4 +1,4 @@
-"""A whole run: text → tokenizer → store → model → training → a folder.
+"""A whole run: data → tokenizer → store → model → training → a folder.
 
 run.toml            all settings of the run
 config.json, model.safetensors, tokenizer.json
@@ -10,7 +10,6 @@ metrics.jsonl, timings.jsonl
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,23 +18,18 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from regard.data.batches import Batches, EvaluationBatches
-from regard.data.sources import texts
-from regard.data.store import Part, TokenStore, keep_standard_input, prepare
-from regard.generation import Generation, Sampling
 from regard.model import Transformer
-from regard.seeds import derive_seed
 from regard.settings import RegardError, SettingsError, override
-from regard.store import TOKENIZER
 from regard.text import Tokenizer
 from regard.training import checkpoint, devices
 from regard.training.config import RunConfig, differences
 from regard.training.loop import Run, fit
 from regard.training.metrics import progress
 from regard.training.recipes import recipe
+from regard.training.tasks import TASKS, Ready
+from regard.training.tasks.base import SETTINGS, Say
 from regard.training.vectors import check_vectors, take_vectors
 
-SETTINGS = "run.toml"
 Paths = str | os.PathLike[str]
 
 
@@ -74,98 +68,46 @@ def train(
     rank, world = devices.join(config.training.device)
     try:
         say = _silent if quiet or rank else _sayer()
+        task = TASKS[config.data.kind]
         if rank == 0:
-            config = _prepare(config, folder, tokenizer, going_on, say)
+            if config.vectors and not going_on:
+                check_vectors(config.vectors, config.model)
+            config = task.prepare(config, folder, tokenizer, going_on, say)
         devices.wait()
         config = _stored(folder) or config
-        learnt = Tokenizer.load(folder / TOKENIZER)
-        store = TokenStore.open(folder / "data")
-        return _fit(config, folder, learnt, store, resume, quiet or rank > 0, say, world)
+        return _fit(config, folder, task.open(config, folder), resume, quiet or rank > 0, say, world)
     finally:
         devices.leave()
-
-
-def _prepare(
-    config: RunConfig, folder: Path, tokenizer: Tokenizer | Paths | None, going_on: bool, say: Callable[[str], None]
-) -> RunConfig:
-    """Learns or loads the tokenizer, makes the store, and writes down the settings, now complete."""
-    if config.vectors and not going_on:
-        check_vectors(config.vectors, config.model)
-    config = config.replace(data=keep_standard_input(config.data, folder))
-    if isinstance(tokenizer, Tokenizer):
-        learnt = tokenizer
-    elif isinstance(config.tokenizer, str):
-        learnt = Tokenizer.load(config.tokenizer)
-    elif going_on and (folder / TOKENIZER).exists():
-        learnt = Tokenizer.load(folder / TOKENIZER)
-    else:
-        say(f"Learning a tokenizer ({config.tokenizer.kind}) from {', '.join(config.data.source)}.")
-        learnt = Tokenizer.train(texts(config.data.source, config.data.reading(say)), **config.tokenizer.to_dict())
-    if going_on and (folder / TOKENIZER).exists():
-        kept = Tokenizer.load(folder / TOKENIZER)
-        if kept.fingerprint != learnt.fingerprint:
-            raise RegardError(
-                f"{folder} was begun with another tokenizer ({kept.vocab_size:,} tokens, and this one has "
-                f"{learnt.vocab_size:,}); train into another folder, or leave the tokenizer out to go on."
-            )
-    store = prepare(config.data, learnt, folder / "data", say=say)
-    config = config.replace(model=config.model.replace(vocab_size=learnt.vocab_size))
-
-    def write(to: Path) -> None:
-        learnt.save(to / TOKENIZER)
-        (to / SETTINGS).write_text(config.to_toml(), encoding="utf-8")
-
-    checkpoint.replace_files(folder, write, "the tokenizer and the settings")
-    say(
-        f"{len(store.train.ids):,} tokens to train on, {len(store.validation.ids) if store.validation else 0:,} to "
-        f"validate; {learnt.vocab_size:,} in the vocabulary."
-    )
-    return config
 
 
 def _fit(
     config: RunConfig,
     folder: Path,
-    tokenizer: Tokenizer,
-    store: TokenStore,
+    ready: Ready,
     resume: bool,
     quiet: bool,
-    say: Callable[[str], None],
+    say: Say,
     world: int,
 ) -> Run:
-    training, context, apart = config.training, config.model.context_length, config.data.separate_documents
-    batches = Batches(store.train, training.batch_size, context, training.seed, training.accumulate, apart)
-    rows = max(1, training.batch_size // training.accumulate)
-    validation = None
-    if store.validation is not None:
-        validation = EvaluationBatches(store.validation, rows, context, apart, training.evaluate_windows)
+    training = config.training
     model = Transformer(config.model, training.seed)
-    say(
-        f"{sum(p.numel() for p in model.parameters()):,} parameters; {training.steps:,} steps of {training.batch_size} "
-        f"× {context} tokens, {batches.epochs(training.steps):.2f} times the text."
-    )
+    say(f"{sum(p.numel() for p in model.parameters()):,} parameters; {ready.described}.")
     done = checkpoint.newest_step(folder / "checkpoints") if resume else None
     if config.vectors and done is None:
-        say(take_vectors(config.vectors, model, tokenizer))
-    prompt = tokenizer.prompt(training.sample_prompt) or [0]
-
-    def sample(step: int) -> str:
-        sampling = Sampling(temperature=0.8, top_k=50, seed=derive_seed(training.seed, "sample", step) % 2**32)
-        steps = Generation(model, [prompt], sampling, training.sample_tokens, end=tokenizer.end)
-        return tokenizer.decode([step.id for step in steps])
-
+        say(take_vectors(config.vectors, model, ready.tokenizer))
     sharded = world > 1 and training.spread == "fsdp"
     run = fit(
         model,
-        batches,
+        ready.batches,
         training,
         folder,
-        tokenizer=tokenizer,
-        validation=validation,
-        identity={"tokenizer": tokenizer.fingerprint, "text": _fingerprint(store)},
+        tokenizer=ready.tokenizer,
+        target_tokenizer=ready.target_tokenizer,
+        validation=ready.validation,
+        identity=ready.identity,
         resume=resume,
         show=progress(training.steps, done or 0, quiet),
-        sample=None if sharded or not training.sample_tokens else sample,
+        sample=None if sharded or not training.sample_tokens else lambda step: ready.sample(model, step),
     )
     if run.ended == "interrupted":
         say(f"Stopped after step {run.step:,}, and all is saved: run the same command again to go on.")
@@ -237,16 +179,6 @@ def _name(what: str | RunConfig | os.PathLike[str] | None) -> str:
     if isinstance(what, RunConfig):
         return what.recipe or "run"
     return Path(what).stem if what is not None else "gpt"
-
-
-def _fingerprint(store: TokenStore) -> str:
-    """Of the ids themselves, by their number and both ends: a copied or touched text is still the same."""
-    digest = hashlib.sha256()
-    parts: list[Part] = [part for part in (store.train, store.validation) if part is not None]
-    for part in parts:
-        digest.update(f"{len(part.ids)} {part.documents} {part.bytes} ".encode())
-        digest.update(part.ids[: 1 << 19].tobytes() + part.ids[-(1 << 19) :].tobytes())
-    return digest.hexdigest()[:32]
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,5 @@
+"""The kinds of data that a run may learn from, by name."""
+
+from regard.data.base import Data as Data
+from regard.data.pairs import PairsData as PairsData
+from regard.data.split import TextData as TextData

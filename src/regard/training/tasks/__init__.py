@@ -1,0 +1,14 @@
+"""What a run does with its kind of data: tokenizers, stores, batches, and the sample that is shown.
+
+text.py          text → the next word
+translation.py   pairs → a text for a text
+"""
+
+from regard.training.tasks.base import Ready, Task
+from regard.training.tasks.text import TextTask
+from regard.training.tasks.translation import TranslationTask
+
+TASKS: dict[str, Task] = {"text": TextTask(), "pairs": TranslationTask()}
+"""The kind of data → what is done with it."""
+
+__all__ = ["TASKS", "Ready", "Task"]

@@ -1,0 +1,110 @@
+"""Pairs → a text for a text: translation, dates, summaries."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from regard.data.pair_batches import EvaluationPairs, PairBatches
+from regard.data.pair_store import PairStore, prepare_pairs
+from regard.data.pairs import PairsData, pairs
+from regard.data.store import keep_standard_input
+from regard.generation import generate
+from regard.generation.sampling import Sampling
+from regard.model import Transformer
+from regard.settings import RegardError, SettingsError
+from regard.store import TARGET_TOKENIZER, TOKENIZER
+from regard.text import Tokenizer
+from regard.training.config import RunConfig
+from regard.training.tasks.base import Given, Ready, Say, tokenizer_of, write_down
+
+
+class TranslationTask:
+    def prepare(self, config: RunConfig, folder: Path, given: Given, going_on: bool, say: Say) -> RunConfig:
+        if config.model.family != "encoder-decoder":
+            raise SettingsError(
+                f"pairs are learnt by an encoder with a decoder, and this model is {config.model.family} only: "
+                "take the recipe translate, or give model.encoder."
+            )
+        data = keep_standard_input(config.data, folder)
+        assert isinstance(data, PairsData)
+        shared = config.target_tokenizer == "shared"
+
+        def side(*names: str) -> Iterator[str]:
+            train = (pair for pair in pairs(data, say) if pair.part == 0)
+            return itertools.chain.from_iterable((getattr(pair, name) + "\n" for name in names) for pair in train)
+
+        what = ", ".join(data.source + data.target)
+        both = ("source", "target") if shared else ("source",)
+        tokenizer = tokenizer_of(config.tokenizer, given, folder / TOKENIZER, going_on, lambda: side(*both), say, what)
+        target = None
+        if not shared:
+            target = tokenizer_of(
+                config.target_tokenizer, None, folder / TARGET_TOKENIZER, going_on, lambda: side("target"), say,
+                f"the targets of {what}",
+            )  # fmt: skip
+        writes = target or tokenizer
+        begin_and_end(writes)
+        store = prepare_pairs(data, tokenizer, writes, folder / "data", say)
+        sizes = {"vocab_size": tokenizer.vocab_size, "target_vocab_size": target.vocab_size if target else None}
+        config = config.replace(data=data, model=config.model.replace(**sizes))
+        write_down(config, folder, tokenizer, target)
+        vocabularies = f"{tokenizer.vocab_size:,}" + (f" and {target.vocab_size:,}" if target else "")
+        say(
+            f"{len(store.train):,} pairs to train on ({len(store.train.target.ids):,} target tokens), "
+            f"{len(store.validation) if store.validation else 0:,} to validate; {vocabularies} in the vocabulary."
+        )
+        return config
+
+    def open(self, config: RunConfig, folder: Path) -> Ready:
+        training = config.training
+        tokenizer, store = Tokenizer.load(folder / TOKENIZER), PairStore.open(folder / "data")
+        own = folder / TARGET_TOKENIZER
+        target = Tokenizer.load(own) if config.target_tokenizer != "shared" else None
+        writes = target or tokenizer
+        begin, end = begin_and_end(writes)
+        batches = PairBatches(
+            store.train, begin, end, training.batch_tokens, training.batch_size, training.seed, training.accumulate
+        )
+        validation = None
+        if store.validation is not None:
+            validation = EvaluationPairs(store.validation, begin, end, limit=training.evaluate_windows)
+
+        def sample(model: Transformer, step: int) -> str:
+            part = store.validation or store.train
+            number = (step // max(1, training.evaluate_every)) % len(part)
+            source = part.source.row(number).astype("int64")
+            ids = torch.from_numpy(source)[None].to(next(model.parameters()).device)
+            with torch.inference_mode():
+                was = model.training
+                encoded = model.eval().encode(ids)
+                model.train(was)
+            [written] = generate(
+                model, [[begin]], Sampling(temperature=0.0), training.sample_tokens, end=end, encoded=encoded
+            )
+            given, expected = tokenizer.decode(source), writes.decode(part.target.row(number))
+            return f"{given} → {writes.decode(written)}   ({expected})"
+
+        rows = f"{training.batch_tokens:,} tokens" if training.batch_tokens else f"{training.batch_size} pairs"
+        return Ready(
+            tokenizer,
+            batches,
+            validation,
+            f"{training.steps:,} steps of {rows}, {batches.epochs(training.steps):.2f} times the pairs",
+            sample,
+            {"tokenizer": tokenizer.fingerprint, "target tokenizer": writes.fingerprint, "text": store.fingerprint},
+            target,
+        )
+
+
+def begin_and_end(tokenizer: Tokenizer) -> tuple[int, int]:
+    """The tokens that a target begins and ends with. Raises `RegardError` where the tokenizer has none."""
+    if tokenizer.opening is None or tokenizer.end is None:
+        raise RegardError(
+            "the tokenizer of the targets has no end token, so nothing would ever end: "
+            'give it one (tokenizer.special=["begin", "end"]).'
+        )
+    return tokenizer.opening, tokenizer.end
