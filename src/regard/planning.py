@@ -18,8 +18,9 @@ from math import lcm, prod
 
 import torch
 
+from regard.attention import Mask
 from regard.layers import Linear, Linears
-from regard.model import LanguageHead, ModelConfig, Transformer
+from regard.model import Encoded, LanguageHead, ModelConfig, Transformer
 from regard.settings import of_layer
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
@@ -161,7 +162,7 @@ def plan(config: ModelConfig) -> Plan:
     attention, width, words = 0, 0, 0
     for name, stack in config.stacks.items():
         vocab_size = config.output_vocab_size if name == "decoder" else config.vocab_size
-        words += config.input.flops(vocab_size, config.sizes(name))
+        words += config.reads(name).flops(vocab_size, config.sizes(name))
         for layer in range(stack.n_layers):
             sizes = config.sizes(name, layer)
             crosses = [stack.cross] if name == "decoder" and config.encoder is not None else []
@@ -212,7 +213,7 @@ def _cache(config: ModelConfig) -> tuple[int, int]:
     def values(tokens: int) -> int:
         ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
         cache = model.cache(1)
-        encoded = model.encode(ids) if model.encoder is not None else None
+        encoded = Encoded(torch.zeros(1, tokens, config.d_model, device="meta"), Mask()) if encoder else None
         with torch.no_grad():
             model.hidden(ids, cache=cache, encoded=encoded)
         every = [entry.bytes // 4 for entry in cache.entries]

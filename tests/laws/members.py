@@ -78,6 +78,7 @@ VARIANTS = {
     "input": {
         "tokens": [{"scale": "sqrt_d_model"}, {"segments": 2, "norm": LayerNorm().to_dict()}],
         "word_vectors": [{"width": 7, "trained": False}],
+        "audio": [{"n_mels": 5}, {"n_mels": 5, "strides": (2, 2)}, {"n_mels": 5, "strides": ()}],
     },
     "head": {
         "language": [
@@ -171,11 +172,16 @@ def members() -> dict[str, ModelConfig]:
             found[name] = config(where, attention=attention, position=position)
         for family in ("pattern", "norm", "feedforward", "residual", "input", "head"):
             for part in parts(family):
-                found[f"{where} {family} {label(part)}"] = config(where, **{family: part})
+                if family != "input" or Input.kinds()[part["kind"]].reads == "ids":
+                    found[f"{where} {family} {label(part)}"] = config(where, **{family: part})
         for heads in (1, 3):
             found[f"{where} n_kv_heads={heads} of 6"] = config(
                 where, n_heads=6, n_kv_heads=heads, position="rotary", head_dim=4
             )
+    for part in parts("input"):
+        if Input.kinds()[part["kind"]].reads == "features":
+            found[f"encoder-decoder source {label(part)}"] = config("encoder-decoder", source=part)
+    found["encoder-decoder ctc"] = config("encoder-decoder", ctc={"weight": 0.3})
     found["decoder layers differ"] = config(
         "decoder",
         pattern=[{"kind": "window", "size": 4}, {"kind": "full"}],
@@ -209,6 +215,15 @@ def rich(config: ModelConfig, seed: int = 0, dtype: torch.dtype = torch.float64)
 def words(rows: int, length: int, seed: int = 1) -> torch.Tensor:
     """Ids [rows length], the same for the same seed."""
     return torch.randint(VOCAB, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def source(model: Transformer, rows: int, length: int, seed: int = 5) -> torch.Tensor:
+    """What the encoder of a translator reads: ids [rows length], or features [rows length f]."""
+    reads = model.config.reads("encoder")
+    if reads.reads == "ids":
+        return words(rows, length, seed)
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, length, reads.n_mels, generator=random, dtype=torch.float64)
 
 
 def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-10) -> None:

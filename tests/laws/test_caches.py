@@ -5,7 +5,7 @@ import torch
 
 from regard.attention import Padding
 from regard.settings import RegardError
-from tests.laws.members import DECODERS, close, rich, words
+from tests.laws.members import DECODERS, close, rich, source, words
 
 
 def setup(name, rows=3):
@@ -13,7 +13,7 @@ def setup(name, rows=3):
     more = {}
     if model.config.family == "encoder-decoder":
         lengths = torch.tensor([7, 3, 5])[:rows]
-        more["encoded"] = model.encode(words(rows, 7, seed=5), Padding(lengths))
+        more["encoded"] = model.encode(source(model, rows, 7), Padding(lengths))
     return model, more
 
 

@@ -8,11 +8,11 @@ from regard.layers import formulas, taps
 from regard.model import Transformer
 from regard.settings import SettingsError, of_layer
 from regard.store import load_model, save_model
-from tests.laws.members import ENCODERS, FAMILIES, MEMBERS, close, parts, rich, words
+from tests.laws.members import ENCODERS, FAMILIES, MEMBERS, close, parts, rich, source, words
 
 
 def inputs(model, rows=2, length=10):
-    more = {"source": words(rows, 7, seed=5)} if model.config.family == "encoder-decoder" else {}
+    more = {"source": source(model, rows, 7)} if model.config.family == "encoder-decoder" else {}
     return words(rows, length), more
 
 
@@ -153,7 +153,7 @@ def test_every_parameter_moves(name):
     config = model.config
     ids, more = words(6, 12), {}
     if config.family == "encoder-decoder":
-        more["source"] = words(6, 12, seed=5)
+        more["source"] = source(model, 6, 12)
     if config.input.segments:
         more["segments"] = (torch.arange(12) % 2).expand(6, 12)
     start = {n: p.detach().clone() for n, p in model.named_parameters()}

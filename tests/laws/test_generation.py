@@ -5,7 +5,7 @@ import torch
 
 from regard.attention import Padding
 from regard.generation import Generation, Sampling, generate
-from tests.laws.members import CONTEXT, DECODERS, VOCAB, rich, words
+from tests.laws.members import CONTEXT, DECODERS, VOCAB, rich, source
 
 WRITERS = {name: config for name, config in DECODERS.items() if config.family == "decoder"}
 TRANSLATORS = {name: config for name, config in DECODERS.items() if config.family != "decoder"}
@@ -43,13 +43,13 @@ def test_greedy_with_a_cache_and_past_the_context_is_the_argmax_of_plain_passes(
 @pytest.mark.parametrize("name", TRANSLATORS)
 def test_a_translator_writes_the_same_alone_and_in_a_batch(name):
     model, several = rich(TRANSLATORS[name]), prompts(2, 1, 4)
-    source, lengths = words(3, 7, seed=5), torch.tensor([7, 3, 5])
+    sources, lengths = source(model, 3, 7), torch.tensor([7, 3, 5])
     greedy = Sampling(temperature=0)
     together = generate(
-        model, several, greedy, 5, end=range(0, VOCAB, 8), encoded=model.encode(source, Padding(lengths))
+        model, several, greedy, 5, end=range(0, VOCAB, 8), encoded=model.encode(sources, Padding(lengths))
     )
     for row, prompt in enumerate(several):
-        text, mine = list(prompt), source[row : row + 1, : lengths[row]]
+        text, mine = list(prompt), sources[row : row + 1, : lengths[row]]
         for _ in range(5):
             text.append(int(model(torch.tensor([text]), source=mine)[0, -1].argmax()))
             if text[-1] % 8 == 0:

@@ -5,13 +5,13 @@ import torch
 
 from regard.attention import Documents, Padding, Prefix
 from regard.settings import RegardError, of_layer
-from tests.laws.members import DECODERS, ENCODERS, MEMBERS, TRANSLATORS, close, rich, words
+from tests.laws.members import DECODERS, ENCODERS, MEMBERS, TRANSLATORS, close, rich, source, words
 
 
 def run(model, ids, source_mask=None, **more):
     """Logits; a translator reads the same source whatever its target."""
     if model.config.family == "encoder-decoder":
-        more["source"], more["source_mask"] = words(ids.shape[0], 7, seed=5)[: ids.shape[0]], source_mask
+        more["source"], more["source_mask"] = source(model, ids.shape[0], 7), source_mask
     return model(ids, **more)
 
 
@@ -45,7 +45,7 @@ def test_padding_changes_nothing(name, side):
     together = run(model, padded, mask=mask)
     for row, length in enumerate(lengths):
         if model.config.family == "encoder-decoder":
-            alone = model(ids[row : row + 1, :length], source=words(3, 7, seed=5)[row : row + 1])
+            alone = model(ids[row : row + 1, :length], source=source(model, 3, 7)[row : row + 1])
         else:
             alone = model(ids[row : row + 1, :length])
         here = slice(0, length) if side == "right" else slice(11 - length, 11)
@@ -54,11 +54,12 @@ def test_padding_changes_nothing(name, side):
 
 @pytest.mark.parametrize("name", TRANSLATORS)
 def test_padding_of_the_source_changes_nothing(name):
-    model, source, target = rich(TRANSLATORS[name]), words(2, 9), words(2, 6, seed=3)
+    model, target = rich(TRANSLATORS[name]), words(2, 6, seed=3)
+    sources = source(model, 2, 9)
     lengths = torch.tensor([5, 9])
-    together = model(target, source=source, source_mask=Padding(lengths))
+    together = model(target, source=sources, source_mask=Padding(lengths))
     for row, length in enumerate(lengths):
-        close(together[row], model(target[row : row + 1], source=source[row : row + 1, :length])[0])
+        close(together[row], model(target[row : row + 1], source=sources[row : row + 1, :length])[0])
 
 
 @pytest.mark.parametrize("name", [n for n in MEMBERS if n not in TRANSLATORS])
@@ -77,7 +78,7 @@ def test_a_batch_of_many_equals_a_batch_of_one(name):
     model, ids = rich(MEMBERS[name]), words(4, 6)
     together = run(model, ids)
     for row in range(4):
-        more = {"source": words(4, 7, seed=5)[row : row + 1]} if name in TRANSLATORS else {}
+        more = {"source": source(model, 4, 7)[row : row + 1]} if name in TRANSLATORS else {}
         close(together[row], model(ids[row : row + 1], **more)[0])
 
 

@@ -6,3 +6,4 @@ from regard.inputs.tokens import TokenInput as TokenInput
 from regard.inputs.one_hot import OneHot as OneHot
 from regard.inputs.word_vectors import WordVectors as WordVectors
 from regard.inputs.factorised import Factorised as Factorised
+from regard.inputs.audio import Audio as Audio
