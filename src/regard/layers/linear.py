@@ -20,12 +20,12 @@ class Linear(nn.Module):
     """y = x Wᵀ + b.
 
     `residual` says that y is added to the residual stream; initialisation scales such layers by depth. `gain`
-    multiplies the first values.
+    multiplies the first values, and with `orthogonal` those are square orthogonal matrices, one below the other.
     """
 
     def __init__(self, d_in: int, d_out: int, bias: bool = True, residual: bool = False) -> None:
         super().__init__()
-        self.residual, self.gain = residual, 1.0
+        self.residual, self.gain, self.orthogonal = residual, 1.0, False
         self.weight = nn.Parameter(torch.empty(d_out, d_in))
         self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
 

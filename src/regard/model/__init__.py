@@ -2,16 +2,21 @@
 
 from regard.feedforward import MLP, FeedForward, Gated
 from regard.inputs import Input, TokenInput
-from regard.model.config import ModelConfig, StackConfig
+from regard.model.cells import GRU, LSTM, Cell
+from regard.model.config import AnyStack, ModelConfig, RecurrentConfig, StackConfig
 from regard.model.heads import Head, LanguageHead
 from regard.model.initialisation import Initialisation, Normal, Xavier, initialise
 from regard.model.losses import Loss, token_loss
-from regard.model.stack import Encoded, Stack
+from regard.model.stack import Encoded, Stack, StackModule
 from regard.model.transformer import Transformer
 from regard.residual import PostNorm, PreNorm, Residual
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "MLP",
+    "AnyStack",
+    "Cell",
     "Encoded",
     "FeedForward",
     "Gated",
@@ -24,9 +29,11 @@ __all__ = [
     "Normal",
     "PostNorm",
     "PreNorm",
+    "RecurrentConfig",
     "Residual",
     "Stack",
     "StackConfig",
+    "StackModule",
     "TokenInput",
     "Transformer",
     "Xavier",

@@ -1,6 +1,7 @@
 """The settings of a model: one encoder stack, one decoder stack, or both. Which exist is the family.
 
-Sizes that parts share stand here; a stack may override them (None takes the model's).
+A stack has a Transformer's layers unless it says `kind = "recurrent"`. Sizes that parts share stand in the model; a
+stack may override them (None takes the model's).
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from regard.attention import Attention, Dot, Full, Pattern
+from regard.attention import Additive, Attention, Dot, Full, Pattern
 from regard.attention.base import OFFERS
 from regard.feedforward import MLP, FeedForward
 from regard.inputs import Input, TokenInput
 from regard.layers import LayerNorm, Norm, Sizes
+from regard.model.cells import GRU, Cell
+from regard.model.ctc import CTC
 from regard.model.heads import Head, LanguageHead
 from regard.model.initialisation import Initialisation, Normal
+from regard.model.length import Length
 from regard.positions import Position, Sinusoidal
 from regard.residual import PostNorm, Residual
-from regard.settings import PerLayer, Settings, SettingsError, of_layer
+from regard.settings import Part, PerLayer, Settings, SettingsError, of_layer
 
 # Bounds keep every product of sizes countable, and a hostile file from building layers without end.
 Width = Annotated[int, Field(ge=1, le=2**24)]
@@ -28,10 +32,23 @@ Vocabulary = Annotated[int, Field(ge=1, le=2**32)]
 Context = Annotated[int, Field(ge=1, le=2**31)]
 
 
-class StackConfig(Settings):
-    """A stack of equal layers. A tuple of parts repeats down the stack: `pattern=(Window(size=256), Full())`."""
+class AnyStack(Part, family="regard.model.config"):
+    """A stack of layers of either kind; without a `kind` it is a Transformer's."""
 
     n_layers: Number = 12
+    n_heads: Number | None = None
+    dropout: float | None = Field(None, ge=0, lt=1)
+
+    @classmethod
+    def resolve(cls, value: Any) -> Part:
+        if isinstance(value, dict) and "kind" not in value:
+            value = {"kind": StackConfig.kind, **value}
+        return super().resolve(value)
+
+
+class StackConfig(AnyStack, kind="transformer"):
+    """A stack of equal layers. A tuple of parts repeats down the stack: `pattern=(Window(size=256), Full())`."""
+
     attention: PerLayer[Attention] = Dot()
     pattern: PerLayer[Pattern] = Full()
     cross: Attention = Dot()
@@ -39,11 +56,26 @@ class StackConfig(Settings):
     feedforward: PerLayer[FeedForward] = MLP(activation="relu")
     norm: Norm = LayerNorm()
     residual: Residual = PostNorm()
-    n_heads: Number | None = None
     n_kv_heads: Number | None = None
     head_dim: Width | None = None
     d_ff: Width | None = None
-    dropout: float | None = Field(None, ge=0, lt=1)
+
+
+class RecurrentConfig(AnyStack, kind="recurrent"):
+    """A stack of recurrent layers, each as wide as the model. See `model/recurrent.py`."""
+
+    n_layers: Number = 1
+    n_heads: Number | None = 1
+    """Of the attention."""
+    cell: Cell = GRU()
+    bidirectional: bool = False
+    """Whether an encoder reads in both directions, with half of the width for each."""
+    pyramid: int = Field(0, ge=0)
+    """How many of an encoder's upper layers read pairs of the vectors below, and so halve the row."""
+    cross: Attention | None = Additive()
+    """How a decoder looks at the encoder; none: all it gets is what it starts from."""
+    order: Literal["before", "after", "fed"] = "before"
+    """Whether it looks before a step, which uses what it saw, or after it; fed: what leaves enters the next step."""
 
 
 class ModelConfig(Settings):
@@ -62,10 +94,14 @@ class ModelConfig(Settings):
     input: Input = TokenInput()
     source: Input | None = None
     """How the encoder of an encoder–decoder reads; None: as the decoder does."""
-    encoder: StackConfig | None = None
-    decoder: StackConfig | None = StackConfig()
+    encoder: AnyStack | None = None
+    decoder: AnyStack | None = StackConfig()
     head: Head = LanguageHead()
     initialisation: Initialisation = Normal()
+    ctc: CTC | None = None
+    """CTC on the encoder's output, beside the decoder's loss."""
+    length: Length | None = None
+    """What says how long the output will be, for decoding in parallel."""
 
     @property
     def family(self) -> Literal["encoder", "decoder", "encoder-decoder"]:
@@ -78,7 +114,7 @@ class ModelConfig(Settings):
         return self.target_vocab_size or self.vocab_size
 
     @property
-    def stacks(self) -> dict[str, StackConfig]:
+    def stacks(self) -> dict[str, AnyStack]:
         """The stacks that exist, by name."""
         named = {"encoder": self.encoder, "decoder": self.decoder}
         return {name: stack for name, stack in named.items() if stack is not None}
@@ -91,14 +127,18 @@ class ModelConfig(Settings):
         """The resolved sizes of layer number `layer` of the stack `name`."""
         stack = self.stacks[name]
         n_heads = stack.n_heads or self.n_heads
-        feedforward = of_layer(stack.feedforward, layer)
+        n_kv_heads, head_dim, d_ff = n_heads, self.d_model // n_heads, self.d_model
+        if isinstance(stack, StackConfig):
+            n_kv_heads = stack.n_kv_heads or self.n_kv_heads or n_heads
+            head_dim = stack.head_dim or self.head_dim or head_dim
+            d_ff = stack.d_ff or self.d_ff or of_layer(stack.feedforward, layer).width(self.d_model)
         context = self.target_context_length if name == "decoder" and self.encoder is not None else None
         return Sizes(
             d_model=self.d_model,
             n_heads=n_heads,
-            n_kv_heads=stack.n_kv_heads or self.n_kv_heads or n_heads,
-            head_dim=stack.head_dim or self.head_dim or self.d_model // n_heads,
-            d_ff=stack.d_ff or self.d_ff or feedforward.width(self.d_model),
+            n_kv_heads=n_kv_heads,
+            head_dim=head_dim,
+            d_ff=d_ff,
             context_length=context or self.context_length,
             dropout=self.dropout if stack.dropout is None else stack.dropout,
             layer=layer,
@@ -116,9 +156,16 @@ class ModelConfig(Settings):
             raise SettingsError("target_vocab_size is for an encoder with a decoder; this model has one stack")
         if self.source is not None and self.family != "encoder-decoder":
             raise SettingsError("source is for an encoder with a decoder; this model has one stack, which reads input")
+        if self.ctc is not None and self.family != "encoder-decoder":
+            raise SettingsError("ctc stands beside a decoder that reads an encoder; this model has one stack")
+        if self.length is not None:
+            self._check_length(self.length)
+        if self.input.reads != "ids":
+            raise SettingsError(f"{self.input.kind} is what an encoder reads: set source, and let input read ids")
         for name, stack in self.stacks.items():
             sizes = self.sizes(name)
-            if not (stack.head_dim or self.head_dim) and self.d_model % sizes.n_heads:
+            given = isinstance(stack, StackConfig) and (stack.head_dim or self.head_dim)
+            if not given and self.d_model % sizes.n_heads:
                 raise SettingsError(
                     f"d_model {self.d_model} cannot be split into {sizes.n_heads} heads of equal size: "
                     "change n_heads or set head_dim"
@@ -128,15 +175,37 @@ class ModelConfig(Settings):
                     f"{sizes.n_heads} heads cannot share {sizes.n_kv_heads} key-value heads equally: "
                     "n_kv_heads must divide n_heads"
                 )
-            needs = {"causal"} if name == "decoder" else {"self"}
-            for layer in range(stack.n_layers):
-                self._check_layer(name, stack, layer, needs)
-            if self.family == "encoder-decoder" and name == "decoder":
-                self._refuse(stack.cross, {"cross"}, "cannot be cross-attention")
-                stack.cross.check(sizes)
+            if isinstance(stack, RecurrentConfig):
+                self._check_recurrent(name, stack)
+            elif isinstance(stack, StackConfig):
+                for layer in range(stack.n_layers):
+                    self._check_layer(name, stack, layer)
+            cross = getattr(stack, "cross", None)
+            if self.family == "encoder-decoder" and name == "decoder" and cross is not None:
+                self._refuse(cross, {"cross"}, "cannot be cross-attention")
+                cross.check(sizes)
         return self
 
-    def _check_layer(self, name: str, stack: StackConfig, layer: int, needs: set[str]) -> None:
+    def _check_length(self, length: Length) -> None:
+        if self.family != "encoder-decoder":
+            raise SettingsError("length is read off an encoder for its decoder; this model has one stack")
+        context = self.sizes("decoder").context_length
+        if length.limit is not None and length.limit > context:
+            raise SettingsError(f"length.limit is {length.limit} and the decoder's context {context}: lower the limit")
+
+    def _check_recurrent(self, name: str, stack: RecurrentConfig) -> None:
+        if name == "decoder" and (stack.bidirectional or stack.pyramid):
+            what = "bidirectional" if stack.bidirectional else "pyramid"
+            raise SettingsError(f"a decoder writes from left to right, a token a step: {what} is for encoders")
+        if stack.bidirectional and self.d_model % 2:
+            raise SettingsError(f"d_model {self.d_model} cannot be split between two directions: make it even")
+        if stack.pyramid > stack.n_layers:
+            raise SettingsError(f"pyramid counts {stack.pyramid} of the layers, and there are {stack.n_layers}")
+        if stack.pyramid and self.family == "encoder":
+            raise SettingsError("pyramid shortens the row, so it is for an encoder that a decoder reads")
+
+    def _check_layer(self, name: str, stack: StackConfig, layer: int) -> None:
+        needs = {"causal"} if name == "decoder" else {"self"}
         attention, position = of_layer(stack.attention, layer), of_layer(stack.position, layer)
         pattern = of_layer(stack.pattern, layer)
         self._refuse(attention, needs, f"cannot stand in {'an' if name == 'encoder' else 'a'} {name}")

@@ -77,6 +77,9 @@ def initialise(model: nn.Module, settings: Initialisation, seed: int) -> None:
                 fresh = torch.empty_like(module.weight, device="cpu", dtype=torch.float32)
                 if isinstance(module, Embedding):
                     settings.table(fresh, random)
+                elif isinstance(module, Linear) and module.orthogonal:
+                    for square in fresh.split(fresh.shape[1]):
+                        nn.init.orthogonal_(square, generator=random)
                 else:
                     settings.matrix(fresh, module.residual, max(writers[name.split(".")[0]], 1), random)
                     fresh *= module.gain

@@ -6,16 +6,16 @@ An encoder stack sees all; a decoder stack is causal, may read an encoder, and m
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from regard.attention import Cache, CacheSlot, Mask, Padding, Prefix, View
+from regard.attention import Cache, CacheSlot, Entry, Mask, Memory, Padding, Prefix, View
 from regard.layers import Table
 from regard.model.block import Block
-from regard.model.config import ModelConfig
+from regard.model.config import ModelConfig, StackConfig
 from regard.positions import PositionModule
 from regard.settings import RegardError, of_layer
 
@@ -25,24 +25,69 @@ class Encoded(NamedTuple):
 
     x: Float[Tensor, "b s d"]
     mask: Mask
+    last: Float[Tensor, "b d"] | None = None
+    """What a recurrent encoder ends with."""
 
     def gather(self, rows: Int[Tensor, "n"]) -> Encoded:
         """These rows, in this order."""
-        padding = self.mask.padding
-        if padding is None:
-            return Encoded(self.x[rows], self.mask)
-        start = None if padding.start is None else padding.start[rows]
-        return Encoded(self.x[rows], Padding(padding.lengths_[rows], start))
+        mask, padding, last = self.mask, self.mask.padding, None if self.last is None else self.last[rows]
+        if padding is not None:
+            mask = Padding(padding.lengths_[rows], None if padding.start is None else padding.start[rows])
+        return Encoded(self.x[rows], mask, last)
 
 
-class Stack(nn.Module):
+class StackModule(nn.Module):
+    """What a model knows of its stacks: `forward`, and of an encoder `encode`, of a decoder its cache's entries."""
+
     def __init__(self, config: ModelConfig, name: str, vocab_size: int, tokens: Table | None = None) -> None:
         super().__init__()
-        stack = config.stacks[name]
-        sizes = config.sizes(name)
-        self.config = stack
+        self.config: Any = config.stacks[name]
         self.causal = name == "decoder"
-        self.input = config.reads(name).build(vocab_size, replace(sizes, place=name), tokens)
+        self.input = config.reads(name).build(vocab_size, replace(config.sizes(name), place=name), tokens)
+        self.limit: int | None = None
+        """The longest row that it can read; None: any."""
+
+    def forward(
+        self,
+        ids: Tensor,
+        mask: Mask | None = None,
+        cache: Cache | None = None,
+        encoded: Encoded | None = None,
+        segments: Int[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        """The last layer's output for ids [b t], or for what an input has read [b t d].
+
+        With a cache, ids are the next tokens, padded on the right as mask says.
+        """
+        raise NotImplementedError
+
+    def encode(self, source: Tensor, mask: Mask | None = None) -> Encoded:
+        """What a decoder reads of this stack: its output, and who of it may be seen."""
+        mask = mask or Mask()
+        read, lengths = self.input.read(source, mask.lengths)
+        if read is not source:  # sound is shortened on the way
+            mask = Mask() if lengths is None else Padding(lengths)
+        return self.encoded(read, mask)
+
+    def encoded(self, x: Tensor, mask: Mask) -> Encoded:
+        """`encode` of what the input has read."""
+        raise NotImplementedError
+
+    def entries(self, capacity: int | None) -> list[Entry]:
+        """What each layer keeps of the tokens seen, still empty, with room for `capacity` of them (None: it grows)."""
+        raise NotImplementedError
+
+    def memories(self) -> list[Memory]:
+        """What layers keep of an encoder's output, still empty."""
+        raise NotImplementedError
+
+
+class Stack(StackModule):
+    config: StackConfig
+
+    def __init__(self, config: ModelConfig, name: str, vocab_size: int, tokens: Table | None = None) -> None:
+        super().__init__(config, name, vocab_size, tokens)
+        stack, sizes = self.config, config.sizes(name)
 
         # One module for all layers that name the same encoding and have such heads as it asks for, or one for each
         # layer: as the encoding says.
@@ -68,13 +113,16 @@ class Stack(nn.Module):
 
     def forward(
         self,
-        ids: Int[Tensor, "b t"],
+        ids: Tensor,
         mask: Mask | None = None,
         cache: Cache | None = None,
         encoded: Encoded | None = None,
         segments: Int[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b t d"]:
-        """The last layer's output. With a cache, ids are the next tokens, padded on the right as mask says."""
+        """The last layer's output for ids [b t], or for what an input has read [b t d].
+
+        With a cache, ids are the next tokens, padded on the right as mask says.
+        """
         mask = mask or Mask()
         t = ids.shape[1]
         reach = t if cache is None else cache.longest + t
@@ -103,13 +151,15 @@ class Stack(nn.Module):
             cache.advance(mask.lengths, t)
         return self.end(stream)
 
-    def encode(self, source: Tensor, mask: Mask | None = None) -> Encoded:
-        """What a decoder reads of this stack: its output, and who of it may be seen."""
-        mask = mask or Mask()
-        read, lengths = self.input.read(source, mask.lengths)
-        if read is not source:  # sound is shortened on the way
-            mask = Mask() if lengths is None else Padding(lengths)
-        return Encoded(self(read, mask), mask)
+    def encoded(self, x: Tensor, mask: Mask) -> Encoded:
+        return Encoded(self(x, mask), mask)
+
+    def entries(self, capacity: int | None) -> list[Entry]:
+        kinds = (of_layer(self.config.attention, layer) for layer in range(len(self.layers)))
+        return [kind.entry(capacity) for kind in kinds]
+
+    def memories(self) -> list[Memory]:
+        return [self.config.cross.memory() for _ in self.layers]
 
     def _view(self, mask: Mask, cache: Cache | None, t: int, device: torch.device) -> View:
         slots = torch.arange(t, device=device)[None]
@@ -117,10 +167,7 @@ class Stack(nn.Module):
             raise RegardError(f"{self.one_way} attention cannot take a prefix: choose 'dot' attention.")
         if cache is None:
             return View(mask.backwards() if self.causal else mask, slots, slots, square=True)
-        if not mask.made_of(Padding, Prefix) or (mask.padding is not None and mask.padding.start is not None):
-            raise RegardError(
-                "a cache takes one document a row, padded on the right: pad there, or leave the cache out."
-            )
+        check_cached(mask)
         if cache.longest and not mask.made_of(Padding):
             raise RegardError("a prefix is read at once: give it with the first tokens of a cache, and not after them.")
         if cache.even and cache.longest == 0 and mask.lengths is None:
@@ -137,3 +184,9 @@ class Stack(nn.Module):
             assert isinstance(position, PositionModule)
             x = position.add(x, view.q_at)
         return x
+
+
+def check_cached(mask: Mask) -> None:
+    """Refuse a mask that does not go with a cache."""
+    if not mask.made_of(Padding, Prefix) or (mask.padding is not None and mask.padding.start is not None):
+        raise RegardError("a cache takes one document a row, padded on the right: pad there, or leave the cache out.")

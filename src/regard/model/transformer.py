@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from regard.attention import Cache, Mask
 from regard.feedforward.base import FeedForwardModule
-from regard.model.config import ModelConfig
+from regard.layers import Table
+from regard.model.config import ModelConfig, RecurrentConfig
+from regard.model.ctc import CTCHead
 from regard.model.initialisation import initialise
+from regard.model.length import LengthHead
 from regard.model.losses import Loss
-from regard.model.stack import Encoded, Stack
-from regard.settings import RegardError, of_layer
+from regard.model.recurrent import RecurrentStack
+from regard.model.stack import Encoded, Stack, StackModule
+from regard.settings import RegardError
 
 
 class Transformer(nn.Module):
@@ -23,19 +27,22 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Stack(config, "encoder", config.vocab_size) if config.encoder is not None else None
+        self.encoder = _stack(config, "encoder", config.vocab_size) if config.encoder is not None else None
         self.decoder = None
         if config.decoder is not None:
             shared = self.encoder is not None and config.target_vocab_size is None and config.source is None
             tokens = self.encoder.input.tokens if shared and self.encoder is not None else None
-            self.decoder = Stack(config, "decoder", config.output_vocab_size, tokens)
+            self.decoder = _stack(config, "decoder", config.output_vocab_size, tokens)
         last = "decoder" if config.decoder is not None else "encoder"
         sizes = replace(config.sizes(last), place="head")
         self.head = config.head.build(config.output_vocab_size, sizes, self.last_stack.input.tokens)
+        self.ctc = CTCHead(config.ctc, config.output_vocab_size, config.d_model) if config.ctc is not None else None
+        context = config.sizes(last).context_length
+        self.length = LengthHead(config.length, context, config.d_model) if config.length is not None else None
         initialise(self, config.initialisation, seed)
 
     @property
-    def last_stack(self) -> Stack:
+    def last_stack(self) -> StackModule:
         """The stack that the head reads."""
         stack = self.decoder if self.decoder is not None else self.encoder
         assert stack is not None
@@ -83,7 +90,14 @@ class Transformer(nn.Module):
             encoded = self.encode(source, source_mask)
         x = self.hidden(ids, mask=mask, cache=cache, encoded=encoded, segments=segments)
         result = self.head(x, self.last_stack.input.tokens, targets, **objective)
-        return self._with_balance(result) if targets is not None and self.training else result
+        if targets is None or not self.training:
+            return result
+        if self.ctc is not None and encoded is not None:
+            result = self.ctc.joined(result, encoded.x, encoded.mask.lengths, targets)
+        if self.length is not None and encoded is not None:
+            lengths = mask.lengths if mask is not None else None
+            result = self.length.joined(result, encoded.x, encoded.mask, lengths)
+        return self._with_balance(result)
 
     def _with_balance(self, loss: Loss) -> Loss:
         """The loss with what feed-forwards ask for beside it, in training: that their experts be used alike."""
@@ -97,7 +111,10 @@ class Transformer(nn.Module):
         """An empty cache for `batch` rows, of room for `capacity` tokens each (None: it grows)."""
         if self.decoder is None:
             raise RegardError("an encoder sees all of a text at once, so it has nothing to cache.")
-        stack = self.decoder.config
-        entries = [of_layer(stack.attention, layer).entry(capacity) for layer in range(stack.n_layers)]
-        memories = [stack.cross.memory() for _ in range(stack.n_layers)] if self.encoder is not None else []
-        return Cache(batch, entries, memories, next(self.parameters()).device)
+        memories = self.decoder.memories() if self.encoder is not None else []
+        return Cache(batch, self.decoder.entries(capacity), memories, next(self.parameters()).device)
+
+
+def _stack(config: ModelConfig, name: str, vocab_size: int, tokens: Table | None = None) -> StackModule:
+    kind = RecurrentStack if isinstance(config.stacks[name], RecurrentConfig) else Stack
+    return kind(config, name, vocab_size, tokens)

@@ -1,0 +1,326 @@
+"""A stack of recurrent layers, where a Transformer's may stand: the translators of 2014, with and without attention.
+
+    encoder  h→_s = cell(x_s, h→_{s−1})    h←_s = cell(x_s, h←_{s+1})    m_s = [h→_s; h←_s]
+             upper layers of a pyramid read [m_{2s}; m_{2s+1}]
+    decoder  s_0 = tanh(W_0 m),  m = [h→ of the last word; h← of the first], or another encoder's mean
+    before   c_t = attention(s_{t−1}, m)    s_t = cell([x_t; c_t], s_{t−1})
+    after    s_t = cell(x_t, s_{t−1})       c_t = attention(s_t, m)
+    fed      as after, with cell([x_t; y_{t−1}], s_{t−1})
+    all      y_t = tanh(W_y [s_t; c_t]), which the head reads; without attention y_t = s_t
+
+Source   Sutskever, Vinyals & Le 2014, arXiv:1409.3215, and Cho et al. 2014, arXiv:1406.1078 (without attention);
+         Bahdanau, Cho & Bengio 2014, arXiv:1409.0473, §3 and A.2 (before); Luong, Pham & Manning 2015,
+         arXiv:1508.04025, §3, eq. 5, and §3.3 (after, fed); Chan et al. 2015, arXiv:1508.01211, §3.1 (the pyramid).
+Cost     the cells' and the attention's; W_0 has d² parameters for each vector of the decoder's states, W_y has 2 d².
+         Without attention, or after: whole rows in one call a layer. Before loops over the lowest layer, fed over all.
+Differs  Bahdanau's maxout over s_{t−1}, x_t and c_t is y_t here, and s_0 comes from both directions, not from h← alone.
+         Each direction has half of the width. Attention maps what it mixes (W_v, W_o). A pyramid's odd last vector is
+         paired with zeros. Chan et al. feed c_t, and not y_t. The lowest layer asks before the step, the top one after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.attention import Cache, CacheSlot, Causal, Documents, Entry, Mask, Memory, Padding, State, View
+from regard.layers import Linear, Sizes, Table, listening, tap, taps
+from regard.model.cells import States, kept
+from regard.model.config import ModelConfig, RecurrentConfig
+from regard.model.stack import Encoded, StackModule, check_cached
+from regard.positions import PositionModule
+from regard.settings import RegardError
+
+Look = Callable[[Float[Tensor, "b t d"]], Float[Tensor, "b t d"]]
+"""What states see of the source when they ask."""
+
+
+class Rows(NamedTuple):
+    """Where the tokens of each row are: the first `lengths` (None: all), cut into documents (None: one)."""
+
+    lengths: Int[Tensor, "b"] | None
+    documents: Int[Tensor, "b t"] | None
+
+    def real(self, x: Float[Tensor, "b t d"]) -> Bool[Tensor, "b t"] | None:
+        """Which slots hold tokens; None: all."""
+        return None if self.lengths is None else torch.arange(x.shape[1], device=x.device) < self.lengths[:, None]
+
+    def reversed(self, x: Tensor) -> Tensor:
+        """The tokens [b t …] of each row from its last to its first; its padding stays behind them."""
+        if self.lengths is None:
+            return x.flip(1)
+        slots = torch.arange(x.shape[1], device=x.device)
+        last = self.lengths[:, None] - 1
+        return picked(x, torch.where(slots <= last, last - slots, slots))
+
+    def begins(self, backwards: bool = False) -> Bool[Tensor, "b t"] | None:
+        """Which tokens are the first of a document; None: only each row's."""
+        if self.documents is None:
+            return None
+        documents = self.reversed(self.documents) if backwards else self.documents
+        return F.pad(documents[:, 1:] != documents[:, :-1], (1, 0))
+
+    def paired(self, x: Float[Tensor, "b t d"]) -> tuple[Float[Tensor, "b s d2"], Rows]:
+        """Two neighbours as one vector, and half as many of them."""
+        real = self.real(x)
+        if real is not None:
+            x = x.masked_fill(~real[:, :, None], 0.0)
+        x = F.pad(x, (0, 0, 0, x.shape[1] % 2)).unflatten(1, (-1, 2)).flatten(2)
+        return x, Rows(None if self.lengths is None else (self.lengths + 1) // 2, None)
+
+
+class Layer(nn.Module):
+    """A cell that reads forwards, and in a bidirectional encoder one that reads backwards."""
+
+    def __init__(self, config: RecurrentConfig, d_in: int, sizes: Sizes) -> None:
+        super().__init__()
+        self.place, self.n_states = sizes.place, config.cell.states
+        self.width = sizes.d_model // (2 if config.bidirectional else 1)
+        self.cell = config.cell.build(d_in, self.width)
+        self.backwards = config.cell.build(d_in, self.width) if config.bidirectional else None
+
+    def empty(self, x: Tensor) -> States:
+        """The states of rows that have seen nothing."""
+        return (torch.zeros(x.shape[0], self.width, dtype=self.cell.bias.dtype, device=x.device),) * self.n_states
+
+    def forward(self, x: Float[Tensor, "b t i"], rows: Rows) -> Float[Tensor, "b t d"]:
+        h, _ = self.cell(x, self.empty(x), rows.begins())
+        if self.backwards is not None:
+            back, _ = self.backwards(rows.reversed(x), self.empty(x), rows.begins(backwards=True))
+            h = torch.cat([h, rows.reversed(back)], -1)
+        return tap(self.place, "hidden", h)
+
+
+class RecurrentStack(StackModule):
+    """See the file's docstring."""
+
+    config: RecurrentConfig
+
+    def __init__(self, config: ModelConfig, name: str, vocab_size: int, tokens: Table | None = None) -> None:
+        super().__init__(config, name, vocab_size, tokens)
+        stack, sizes = self.config, config.sizes(name)
+        d, self.dropout = sizes.d_model, sizes.dropout
+        first_pair = stack.n_layers - stack.pyramid
+        self.pairs = [layer >= first_pair for layer in range(stack.n_layers)]
+        self.layers = nn.ModuleList(
+            Layer(stack, 2 * d if pair else d, config.sizes(name, layer)) for layer, pair in enumerate(self.pairs)
+        )
+        self.start = self.cross = self.readout = self.feed = None
+        if self.causal and config.encoder is not None:
+            self.start = Linear(d, stack.n_layers * stack.cell.states * d)
+            if stack.cross is not None:
+                self.asks = 0 if stack.order == "before" else stack.n_layers - 1
+                place = f"{name}.{self.asks}.cross"
+                self.cross = stack.cross.build(replace(config.sizes(name, self.asks), place=place))
+                self.readout = Linear(2 * d, d)
+                if stack.order != "after":
+                    self.feed = Linear(d, stack.cell.gates * d, bias=False)
+        self.nowhere = PositionModule()  # what the attention meets
+
+    def entries(self, capacity: int | None) -> list[Entry]:
+        return [State() for _ in self.layers]
+
+    def memories(self) -> list[Memory]:
+        return [self.config.cross.memory() if self.config.cross is not None else Memory()]
+
+    def forward(
+        self,
+        ids: Tensor,
+        mask: Mask | None = None,
+        cache: Cache | None = None,
+        encoded: Encoded | None = None,
+        segments: Int[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        mask = mask or Mask()
+        self._check(mask, cache, encoded)
+        x, rows, shift = self._read(ids, mask, segments)
+        y = self._write(x, rows, cache, encoded) if self.causal else self._through(x, rows)[0]
+        if cache is not None:
+            cache.advance(mask.lengths, ids.shape[1])
+        return y if shift is None else picked(y, (torch.arange(y.shape[1], device=y.device) - shift) % y.shape[1])
+
+    def encoded(self, ids: Tensor, mask: Mask) -> Encoded:
+        if not mask.made_of(Padding):
+            raise RegardError("an encoder whose output is read takes one text a row: leave the documents out.")
+        self._check(mask, None, None)
+        x, rows, _ = self._read(ids, mask, None)
+        x, rows = self._through(x, rows)
+        ends = x.new_full(x.shape[:1], x.shape[1], dtype=torch.long) if rows.lengths is None else rows.lengths
+        last = picked(x, (ends[:, None] - 1).clamp_min(0))[:, 0]
+        if self.config.bidirectional:
+            half = x.shape[2] // 2
+            last = torch.cat([last[:, :half], x[:, 0, half:]], -1)
+        return Encoded(x, Mask() if rows.lengths is None else Padding(rows.lengths), last)
+
+    def _check(self, mask: Mask, cache: Cache | None, encoded: Encoded | None) -> None:
+        if mask.prefix is not None:
+            raise RegardError("a recurrent stack reads word by word and cannot take a prefix: make it a 'transformer'.")
+        if not mask.made_of(Padding, Documents, Causal):
+            raise RegardError("a recurrent stack knows padding and documents only: make it a 'transformer'.")
+        if cache is not None:
+            check_cached(mask)
+        if encoded is not None and mask.documents is not None:
+            raise RegardError("a recurrent decoder writes one text for each source: leave the documents out.")
+
+    def _read(
+        self, ids: Tensor, mask: Mask, segments: Tensor | None
+    ) -> tuple[Float[Tensor, "b t d"], Rows, Int[Tensor, "b 1"] | None]:
+        """The vectors of the tokens, from slot 0 on, and by how many slots they were shifted for that."""
+        x = self.input(ids, lambda x: x, segments)
+        documents, start = mask.documents, mask.padding.start if mask.padding is not None else None
+        if start is None:
+            return x, Rows(mask.lengths, documents), None
+        at = (torch.arange(x.shape[1], device=x.device) + start[:, None]) % x.shape[1]
+        return picked(x, at), Rows(mask.lengths, None if documents is None else picked(documents, at)), start[:, None]
+
+    def _through(self, x: Float[Tensor, "b t d"], rows: Rows) -> tuple[Float[Tensor, "b s d"], Rows]:
+        """An encoder's layers."""
+        for layer, pair in zip(self.layers, self.pairs, strict=True):
+            if pair:
+                x, rows = rows.paired(x)
+            x = self._drop(layer(x, rows))
+        return x, rows
+
+    def _write(
+        self, x: Float[Tensor, "b t d"], rows: Rows, cache: Cache | None, encoded: Encoded | None
+    ) -> Float[Tensor, "b t d"]:
+        """A decoder's layers."""
+        states, y = self._begin(x, cache, encoded)
+        real = rows.real(x) if cache is not None else None  # otherwise nobody reads what comes after a row's end
+        look = self._look(cache, encoded) if self.cross is not None and encoded is not None else None
+        if look is not None and self.config.order == "fed":
+            x, y, states = self._fed(x, y, states, real, look)
+        else:
+            context = None
+            for number, layer in enumerate(self.layers):
+                if number == 0 and look is not None and self.config.order == "before":
+                    x, context, states[0] = self._before(x, states[0], real, look)
+                else:
+                    x, states[number] = layer.cell(x, states[number], rows.begins(), real)
+                x = self._drop(tap(layer.place, "hidden", x))
+            if look is not None:
+                x = self._leave(x, look(x) if context is None else context)
+        if cache is not None:
+            states[-1] += (y,)
+            for entry, kept_ in zip(cache.entries, states, strict=True):
+                assert isinstance(entry, State)
+                entry.write(*kept_)
+        return self._drop(x) if look is not None else x
+
+    def _begin(
+        self, x: Float[Tensor, "b t d"], cache: Cache | None, encoded: Encoded | None
+    ) -> tuple[list[States], Float[Tensor, "b d"]]:
+        """The states of each layer before the first token, and what left the step before it."""
+        if cache is not None and cache.entries[0].tensors is not None:
+            *states, (*last, y) = (entry.tensors for entry in cache.entries)
+            return [*states, tuple(last)], y
+        states, n = [layer.empty(x) for layer in self.layers], self.config.cell.states
+        y = states[0][0]
+        if encoded is not None and self.start is not None:
+            first = torch.tanh(self.start(summary(encoded))).to(y.dtype)
+            first = first.repeat_interleave(len(x) // len(first), 0)  # rows may share a source
+            parts = first.chunk(n * len(self.layers), -1)
+            states = [parts[number * n : (number + 1) * n] for number in range(len(self.layers))]
+        return states, y
+
+    def _look(self, cache: Cache | None, encoded: Encoded) -> Look:
+        """The attention, its keys and values made once for all steps."""
+        source, slots = encoded.x, torch.arange(encoded.x.shape[1], device=encoded.x.device)[None]
+        view = View(encoded.mask, slots[:, :1], slots)
+        memory = CacheSlot(Memory() if cache is None else cache.memories[0], slots[:, :1], 1, True)
+
+        def look(x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+            one = x.reshape(len(source), -1, x.shape[-1])  # rows that share a source are more tokens of one row
+            return self.cross(one, source, view, self.nowhere, memory).reshape(x.shape)
+
+        return look
+
+    def _before(
+        self, x: Float[Tensor, "b t d"], states: States, real: Bool[Tensor, "b t"] | None, look: Look
+    ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t d"], States]:
+        """The lowest layer, each step of which begins with a look: h, what was seen, and the last states."""
+        cell, out, contexts, weights = self.layers[0].cell, [], [], []
+        drive = cell.drive(x)
+        for t in range(x.shape[1]):
+            context = self._ask(look, states[0], t, weights)
+            new = cell.step(drive[:, t] + self.feed(context), states)
+            states = new if real is None else kept(real[:, t, None], new, states)
+            out.append(new[0])
+            contexts.append(context)
+        self._show(weights)
+        return torch.stack(out, 1), torch.stack(contexts, 1), states
+
+    def _fed(
+        self,
+        x: Float[Tensor, "b t d"],
+        y: Float[Tensor, "b d"],
+        states: list[States],
+        real: Bool[Tensor, "b t"] | None,
+        look: Look,
+    ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b d"], list[States]]:
+        """All layers, step by step: what leaves each step, that of the last, and the last states."""
+        drive, hidden, out, weights = self.layers[0].cell.drive(x), [], [], []
+        for t in range(x.shape[1]):
+            before, after = (y, *states), []
+            given = drive[:, t] + self.feed(y)
+            for number, layer in enumerate(self.layers):
+                if number:
+                    given = layer.cell.drive(h)
+                after.append(layer.cell.step(given, states[number]))
+                h = self._drop(after[-1][0])
+            y = self._leave(h, self._ask(look, h, t, weights))
+            out.append(y)
+            states = after
+            if real is not None:
+                here = real[:, t, None]
+                (y,) = kept(here, (y,), before[:1])
+                states = [kept(here, new, old) for new, old in zip(after, before[1:], strict=True)]
+            hidden.append([new[0] for new in after])
+        for layer, every in zip(self.layers, zip(*hidden, strict=True), strict=True):
+            tap(layer.place, "hidden", torch.stack(every, 1))
+        self._show(weights)
+        return torch.stack(out, 1), y, states
+
+    def _leave(self, h: Float[Tensor, "*b d"], context: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        return torch.tanh(self.readout(torch.cat([h, context], -1)))
+
+    def _ask(self, look: Look, h: Float[Tensor, "b d"], t: int, weights: list[Tensor]) -> Float[Tensor, "b d"]:
+        """One step's look. Each has taps of its own, `decoder.0.cross.7.weights`; all weights are shown at last."""
+        if not listening():
+            return look(h[:, None])[:, 0]
+        place, hear = self.cross.place, lambda where, x: weights.append(x) if where.endswith(".weights") else None
+        self.cross.place = f"{place}.{t}"
+        try:
+            with taps(hear):
+                return look(h[:, None])[:, 0]
+        finally:
+            self.cross.place = place
+
+    def _show(self, weights: list[Tensor]) -> None:
+        if weights:
+            tap(self.cross.place, "weights", torch.cat(weights, 2))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+
+def summary(encoded: Encoded) -> Float[Tensor, "b d"]:
+    """An encoder's output in one vector: its last states, or of one that has none the mean of its vectors."""
+    if encoded.last is not None:
+        return encoded.last
+    x, padding = encoded.x, encoded.mask.padding
+    if padding is None:
+        return x.mean(1)
+    real = padding.allowed(x.new_zeros(1, 1, 1), torch.arange(x.shape[1], device=x.device)[None, None])[:, 0]
+    return (x * real[:, :, None]).sum(1) / padding.lengths_.clamp_min(1)[:, None]
+
+
+def picked(x: Tensor, at: Int[Tensor, "b n"]) -> Tensor:
+    """Row b's entries `at[b]`, of x [b t …]."""
+    return x.gather(1, at.view(*at.shape, *[1] * (x.dim() - 2)).expand(-1, -1, *x.shape[2:]))
