@@ -10,10 +10,11 @@ from typing import Any, overload
 
 import torch
 
-from regard.generation import Alternative, Generation, Overflow, Piece, Sampling, log_probabilities, stream
+from regard.generation import Alternative, Beam, Generation, Overflow, Piece, Sampling, log_probabilities, stream
+from regard.generation.translating import Overlong, Translation, Translator
 from regard.model import Transformer
 from regard.settings import RegardError
-from regard.store import CONFIG, load_model, load_tokenizer
+from regard.store import CONFIG, TARGET_TOKENIZER, load_model, load_tokenizer
 from regard.text import Tokenizer
 
 TOKENS = 128
@@ -65,17 +66,25 @@ class Model:
     """A model and its tokenizer. Made by `load`, or from parts: `Model(transformer, tokenizer)`."""
 
     def __init__(
-        self, transformer: Transformer, tokenizer: Tokenizer, name: str = "model", folder: Path | None = None
+        self,
+        transformer: Transformer,
+        tokenizer: Tokenizer,
+        name: str = "model",
+        folder: Path | None = None,
+        target_tokenizer: Tokenizer | None = None,
     ) -> None:
-        """Raises `RegardError` if the tokenizer has ids that the model does not know."""
-        size = transformer.config.vocab_size
-        if tokenizer.vocab_size > size:
-            raise RegardError(
-                f"this tokenizer has {tokenizer.vocab_size} tokens and the model knows {size}: "
-                "it was trained with another one."
-            )
+        """Raises `RegardError` if a tokenizer has ids that the model does not know."""
+        config = transformer.config
+        for own, size in ((tokenizer, config.vocab_size), (target_tokenizer, config.output_vocab_size)):
+            if own is not None and own.vocab_size > size:
+                raise RegardError(
+                    f"this tokenizer has {own.vocab_size} tokens and the model knows {size}: "
+                    "it was trained with another one."
+                )
         self.transformer = transformer.eval()
         self.tokenizer = tokenizer
+        self.target_tokenizer = target_tokenizer or tokenizer
+        """Of what the model writes, where that has a vocabulary of its own."""
         self.name = name
         self.folder = folder
         """Where it was loaded from."""
@@ -97,12 +106,19 @@ class Model:
         samples: int | None = None,
         **settings: Any,
     ) -> str | list[str] | list[list[str]]:
-        """What the model writes after the prompt (which is not repeated): at most so many tokens.
+        """What the model writes after the prompt (which is not repeated), or as the translation of it: at most so
+        many tokens.
 
         Several prompts give a list, `samples=n` gives a list of n texts for each prompt; they run as one batch, and
-        each text is the one that its prompt alone would get. Settings: those of `stream`.
+        each text is the one that its prompt alone would get. Settings: those of `stream`; for an encoder with a
+        decoder those of `Beam` (with `beams` for its size), or those of `Sampling`, to draw.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if self.family == "encoder-decoder":
+            made = self.translate(prompts, _search(settings), n_best=samples or 1, tokens=tokens)
+            texts = [[one.text for one in best] for best in made]
+            found = [row if samples is not None else row[0] for row in texts]
+            return found[0] if isinstance(prompt, str) else found  # type: ignore[return-value]
         texts = [[""] * (samples or 1) for _ in prompts]
         for piece in self.stream(prompts, tokens, samples=samples or 1, candidates=0, **settings):
             texts[piece.row][piece.sample] += piece.text
@@ -179,6 +195,35 @@ class Model:
             scored.append(ScoredToken(self._token(token), token, float(own[place]) if known else None, alternatives))
         return Score(tuple(scored))
 
+    def translate(
+        self,
+        texts: Sequence[str],
+        how: Beam | Sampling | None = None,
+        *,
+        n_best: int = 1,
+        tokens: int = TOKENS,
+        prefix: str = "",
+        overlong: Overlong = "refuse",
+        first: int = 1,
+    ) -> list[list[Translation]]:
+        """The `n_best` texts that the model writes for each text, best first, with their scores.
+
+        how        `Beam(…)` (the default), or `Sampling(…)` to draw so many
+        tokens     at most so many are written
+        prefix     what each of them begins with
+        overlong   a text longer than the model reads: "refuse", or "split" it where a sentence ends
+        first      the number of the first text, for messages
+
+        A blank text stays blank. Raises `RegardError`.
+        """
+        return self._translator().translate(
+            texts, how, limit=tokens, n_best=n_best, prefix=prefix, overlong=overlong, first=first
+        )
+
+    def _translator(self) -> Translator:
+        self._only("encoder-decoder", "writes one text for another")
+        return Translator(self.transformer, self.tokenizer, self.target_tokenizer)
+
     # — known —
 
     @property
@@ -228,7 +273,11 @@ class Model:
 
     def _only(self, family: str, does: str) -> None:
         if self.family != family:
-            raise RegardError(f"{self.name} is an {self.family}, and only a {family} {does}.")
+            article = {"decoder": "a"}
+            raise RegardError(
+                f"{self.name} is {article.get(self.family, 'an')} {self.family}, and only "
+                f"{article.get(family, 'an')} {family} {does}."
+            )
 
 
 def load(
@@ -254,8 +303,17 @@ def load(
         tokenizer = load_tokenizer(folder)
     elif not isinstance(tokenizer, Tokenizer):
         tokenizer = Tokenizer.load(tokenizer)
-    model = Model(load_model(folder), tokenizer, folder.resolve().name, folder)
+    target = Tokenizer.load(folder / TARGET_TOKENIZER) if (folder / TARGET_TOKENIZER).is_file() else None
+    model = Model(load_model(folder), tokenizer, folder.resolve().name, folder, target)
     return model.to(device, dtype)
+
+
+def _search(settings: dict[str, Any]) -> Beam | Sampling:
+    """How to write, from what was asked for. Raises `SettingsError` for a setting that there is not."""
+    if not settings.keys() - {"beams", *Beam.model_fields} or not settings.keys() & Sampling.model_fields.keys():
+        beams = {"size": settings["beams"]} if "beams" in settings else {}
+        return Beam(**{name: value for name, value in settings.items() if name != "beams"}, **beams)
+    return Sampling(**settings)
 
 
 def _check_device(name: str) -> None:

@@ -1,0 +1,217 @@
+"""Texts in, texts out, for a model that reads one text and writes another: lines of any number, in their order.
+
+A blank text stays blank. A text that is longer than the model reads is refused by its number, or split where a
+sentence or else a word ends, as asked; nothing is dropped. Texts of about equal length share a batch, and what one
+gives does not depend on the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from regard.attention import Padding
+from regard.generation.beam import Beam, beam_search
+from regard.generation.engine import Generation
+from regard.generation.sampling import Sampling
+from regard.model import Encoded, Transformer
+from regard.settings import RegardError
+from regard.text import Tokenizer
+
+Overlong = Literal["refuse", "split"]
+ROWS = 64
+"""Texts in a batch, at most."""
+TOKENS = 4096
+"""Source tokens in a batch, padding included, at most."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A text that the model wrote for another. `score` ranks it among its like; `log_probability` is the model's own,
+    in nats, the end token included."""
+
+    text: str
+    ids: tuple[int, ...]
+    score: float
+    log_probability: float
+    finished: Literal["end", "limit", "blank"]
+
+
+class Translator:
+    """A model with the tokenizers of its two sides. Raises `RegardError` where nothing could end a target."""
+
+    def __init__(self, model: Transformer, source: Tokenizer, target: Tokenizer | None = None) -> None:
+        self.model, self.source, self.target = model, source, target or source
+        if self.target.opening is None or self.target.end is None:
+            raise RegardError("the tokenizer of the targets has no end token, so a translation would never end.")
+        self.begin, self.end = self.target.opening, self.target.end
+        self.longest = model.config.sizes("encoder").context_length
+        """Tokens of a source that the model reads, the end token included."""
+
+    def translate(
+        self,
+        texts: Sequence[str],
+        how: Beam | Sampling | None = None,
+        *,
+        limit: int = 128,
+        n_best: int = 1,
+        prefix: str = "",
+        overlong: Overlong = "refuse",
+        first: int = 1,
+    ) -> list[list[Translation]]:
+        """The `n_best` translations of each text, best first; with `Sampling` so many draws, in their order.
+
+        limit: target tokens at most. prefix: what every target begins with. first: the number of the first text, for
+        messages. Raises `RegardError`.
+        """
+        if overlong not in get_args(Overlong):
+            raise RegardError(f"overlong is 'refuse' or 'split', got {overlong!r}.")
+        pieces: list[str] = []
+        owners: list[int] = []
+        for number, text in enumerate(texts):
+            for piece in self.cut(text, overlong, first + number):
+                pieces.append(piece)
+                owners.append(number)
+        if len(owners) > len(set(owners)) and n_best > 1:
+            raise RegardError("a text that is split has one translation, joined of its parts: ask for n_best=1.")
+        rows = [self._ids(piece) for piece in pieces]
+        made: list[list[Translation]] = [[] for _ in pieces]
+        write = self._draws if isinstance(how, Sampling) else self._beams
+        for batch in batches([len(row) for row in rows]):
+            found = write([rows[n] for n in batch], how, limit, n_best, prefix)  # type: ignore[arg-type]
+            for number, translations in zip(batch, found, strict=True):
+                made[number] = translations
+        results: list[list[Translation]] = [[] for _ in texts]
+        for owner, best in zip(owners, made, strict=True):
+            results[owner] = _joined(results[owner], best) if results[owner] else best
+        return [found or [Translation("", (), 0.0, 0.0, "blank")] for found in results]
+
+    def encode(self, rows: Sequence[Sequence[int]]) -> Encoded:
+        """What the encoder makes of rows of ids, padded as needed."""
+        lengths = torch.tensor([len(row) for row in rows])
+        ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+        for place, row in enumerate(rows):
+            ids[place, : len(row)] = torch.as_tensor(np.asarray(row, dtype=np.int64))
+        device = next(self.model.parameters()).device
+        mask = None if bool((lengths == ids.shape[1]).all()) else Padding(lengths.to(device))
+        with torch.inference_mode():
+            return self.model.eval().encode(ids.to(device), mask)
+
+    def cut(self, text: str, overlong: Overlong, number: int) -> list[str]:
+        """The text, or its parts where it is longer than the model reads; nothing where it is blank."""
+        text = text.strip()
+        if not text:
+            return []
+        if self._fits(text):
+            return [text]
+        if overlong == "refuse":
+            raise RegardError(
+                f"text {number} is {len(self._ids(text)):,} tokens long, and the model reads {self.longest:,}: shorten "
+                "it, or let it be split where a sentence ends (--overlong split)."
+            )
+        return split(text, self._fits)
+
+    def _fits(self, text: str) -> bool:
+        return len(self._ids(text)) <= self.longest
+
+    def _ids(self, text: str) -> list[int]:
+        end = self.source.end
+        return self.source.encode(text) + ([] if end is None else [end])
+
+    def _prompts(self, count: int, prefix: str) -> list[list[int]]:
+        return [[self.begin, *(self.target.encode(prefix) if prefix else ())]] * count
+
+    def _beams(
+        self, rows: list[list[int]], how: Beam | None, limit: int, n_best: int, prefix: str
+    ) -> list[list[Translation]]:
+        beam = how or Beam()
+        found = beam_search(
+            self.model, self._prompts(len(rows), prefix), beam, limit, end=self.end, n_best=n_best,
+            encoded=self.encode(rows),
+        )  # fmt: skip
+        return [[self._made(prefix, *one) for one in best] for best in found]
+
+    def _made(
+        self, prefix: str, ids: list[int], score: float, log_probability: float, finished: Literal["end", "limit"]
+    ) -> Translation:
+        return Translation(prefix + self.target.decode(ids), tuple(ids), score, log_probability, finished)
+
+    def _draws(
+        self, rows: list[list[int]], how: Sampling, limit: int, n_best: int, prefix: str
+    ) -> list[list[Translation]]:
+        ids: list[list[list[int]]] = [[[] for _ in range(n_best)] for _ in rows]
+        nats = [[0.0] * n_best for _ in rows]
+        ends: list[list[Literal["end", "limit"]]] = [["limit"] * n_best for _ in rows]
+        prompts = self._prompts(len(rows), prefix)
+        for step in Generation(
+            self.model, prompts, how, limit, end=self.end, samples=n_best, encoded=self.encode(rows)
+        ):
+            nats[step.row][step.sample] += step.log_probability
+            if step.finished == "end":
+                ends[step.row][step.sample] = "end"
+            else:
+                ids[step.row][step.sample].append(step.id)
+        return [
+            [self._made(prefix, written, total, total, end) for written, total, end in zip(*row, strict=True)]
+            for row in zip(ids, nats, ends, strict=True)
+        ]
+
+
+def batches(lengths: Sequence[int], rows: int = ROWS, tokens: int = TOKENS) -> Iterator[list[int]]:
+    """The numbers of texts that share a batch: of about equal length, the longest first."""
+    batch: list[int] = []
+    for number in sorted(range(len(lengths)), key=lambda n: (-lengths[n], n)):
+        if batch and (len(batch) == rows or (len(batch) + 1) * lengths[batch[0]] > tokens):
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？；])")
+WORD = re.compile(r"(?<=\s)")
+
+
+def split(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Parts that fit: whole sentences where possible, else words, else characters. Joined they are the text, but for
+    white space between sentences."""
+    for pieces, glue in ((SENTENCE.split(text), " "), (WORD.split(text), ""), (list(text), "")):
+        if all(fits(piece) for piece in pieces if piece.strip()):
+            return _gathered(pieces, glue, fits)
+        if glue == " " and len(pieces) > 1:
+            return [part for piece in pieces for part in split(piece, fits)]
+    raise RegardError("the model reads less than one character at once, so this text cannot be split.")
+
+
+def _gathered(pieces: list[str], glue: str, fits: Callable[[str], bool]) -> list[str]:
+    """As many pieces together as fit."""
+    parts: list[str] = []
+    for piece in pieces:
+        joined = parts[-1] + glue + piece if parts else piece
+        if parts and fits(joined.strip()):
+            parts[-1] = joined
+        elif piece.strip():
+            parts.append(piece)
+    return [part.strip() for part in parts]
+
+
+def _joined(before: list[Translation], after: list[Translation]) -> list[Translation]:
+    """The translation of two parts of one text, one after the other."""
+    first, second = before[0], after[0]
+    wide = any("\u3000" <= character <= "\u9fff" for character in (first.text[-1:] + second.text[:1]))
+    return [
+        replace(
+            first,
+            text=first.text + ("" if wide else " ") + second.text,
+            ids=first.ids + second.ids,
+            score=first.score + second.score,
+            log_probability=first.log_probability + second.log_probability,
+            finished=first.finished if first.finished == "limit" else second.finished,
+        )
+    ]
