@@ -47,6 +47,8 @@ class KeysValues(Entry):
         self.capacity = capacity
         self.k: Float[Tensor, "b g s e"] | None = None
         self.v: Float[Tensor, "b g s n"] | None = None
+        self.used = 0  # no slot from here on was written
+        self.spare: tuple[Tensor, Tensor] | None = None
 
     def append(
         self,
@@ -66,9 +68,10 @@ class KeysValues(Entry):
             self.v = v.new_zeros(*v.shape[:2], room, v.shape[3])
         elif reach > self.k.shape[2]:
             # Doubling keeps the copying of a long text linear in its length.
-            more = max(reach, 2 * self.k.shape[2]) - self.k.shape[2]
+            more, self.spare = max(reach, 2 * self.k.shape[2]) - self.k.shape[2], None
             self.k = torch.cat([self.k, self.k.new_zeros(*self.k.shape[:2], more, self.k.shape[3])], dim=2)
             self.v = torch.cat([self.v, self.v.new_zeros(*self.v.shape[:2], more, self.v.shape[3])], dim=2)
+        self.used = max(self.used, reach)
         if even:
             self.k[:, :, reach - k.shape[2] : reach] = k
             self.v[:, :, reach - v.shape[2] : reach] = v
@@ -79,8 +82,18 @@ class KeysValues(Entry):
         return self.k[:, :, :reach], self.v[:, :, :reach]
 
     def gather(self, rows: Int[Tensor, "n"]) -> None:
-        if self.k is not None and self.v is not None:
-            self.k, self.v = self.k.index_select(0, rows), self.v.index_select(0, rows)
+        if self.k is None or self.v is None:
+            return
+        old = self.k, self.v
+        if torch.is_grad_enabled() or len(rows) != len(self.k):
+            self.k, self.v = (x.index_select(0, rows) for x in old)
+            self.spare = None
+            return
+        # Beams change places at each step: two buffers in turn, and only the slots in use.
+        self.k, self.v = self.spare or (torch.zeros_like(self.k), torch.zeros_like(self.v))
+        self.spare = old
+        for new, x in zip((self.k, self.v), old, strict=True):
+            torch.index_select(x[:, :, : self.used], 0, rows, out=new[:, :, : self.used])
 
     def reset(self, rows: Int[Tensor, "n"]) -> None:
         """Nothing to do: a slot beyond a row's length is never seen before it is written again."""
@@ -93,7 +106,8 @@ class KeysValues(Entry):
 
     @property
     def bytes(self) -> int:
-        return sum(x.numel() * x.element_size() for x in (self.k, self.v) if x is not None)
+        held = (self.k, self.v, *(self.spare or ()))
+        return sum(x.numel() * x.element_size() for x in held if x is not None)
 
 
 class State(Entry):
@@ -162,11 +176,21 @@ class Cache:
 
     def gather(self, rows: Int[Tensor, "n"]) -> None:
         """Keep these rows, in this order."""
+        self.reorder(rows)
+        self.read_on(rows)
+
+    def reorder(self, rows: Int[Tensor, "n"]) -> None:
+        """Keep these rows of what was written; the sources stay. Rows in a run may so share the source that they read."""
         self.lengths = self.lengths.index_select(0, rows)
-        for entry in (*self.entries, *self.memories):
+        for entry in self.entries:
             entry.gather(rows)
         if not self.even:
             self.settle()
+
+    def read_on(self, sources: Int[Tensor, "n"]) -> None:
+        """Keep these sources, in this order, and what was written as it is."""
+        for memory in self.memories:
+            memory.gather(sources)
 
     def reset(self, rows: Int[Tensor, "n"]) -> None:
         """Make these rows empty, for other sentences."""

@@ -44,6 +44,12 @@ class Block(nn.Module):
         steps = [lambda x: self.attention(x, None, view, position, slot)]
         if self.cross is not None:
             cross = self.cross
-            steps.append(lambda x: cross(x, source, source_view, nowhere, source_slot))
+
+            def read(x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+                # Rows that share a source are, to cross-attention, more tokens of one row.
+                one = x if source is None else x.reshape(len(source), -1, x.shape[-1])
+                return cross(one, source, source_view, nowhere, source_slot).reshape(x.shape)
+
+            steps.append(read)
         steps.append(lambda x: self.feedforward(x, view.real()))
         return self.residual(stream, steps)
