@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from regard.attention import Padding
+from regard.features import LogMel
 from regard.inputs import Audio
 from regard.layers import Sizes
 from regard.model import ModelConfig, StackConfig, Transformer
@@ -16,7 +17,7 @@ SIZES = Sizes(d_model=6, n_heads=2, n_kv_heads=2, head_dim=3, d_ff=8, context_le
 
 
 def front(**settings):
-    module = Audio(n_mels=4, **settings).front(SIZES).double()
+    module = Audio(features=LogMel(n_mels=4), **settings).front(SIZES).double()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.normal_(std=0.5)
@@ -60,7 +61,14 @@ def test_without_strides_it_is_one_matrix():
 def config(**changes):
     stack = StackConfig(n_layers=1)
     return ModelConfig(
-        **{"vocab_size": 9, "d_model": 6, "n_heads": 2, "source": Audio(n_mels=4), "encoder": stack, **changes}
+        **{
+            "vocab_size": 9,
+            "d_model": 6,
+            "n_heads": 2,
+            "source": Audio(features=LogMel(n_mels=4)),
+            "encoder": stack,
+            **changes,
+        }
     )
 
 

@@ -12,9 +12,10 @@ from regard.attention import Attention, Pattern
 from regard.feedforward import FeedForward
 from regard.inputs import Input
 from regard.layers import LayerNorm, Norm, RMSNorm
-from regard.model import Head, Initialisation, ModelConfig, StackConfig, Transformer
+from regard.model import Cell, Head, Initialisation, ModelConfig, StackConfig, Transformer
 from regard.positions import Position
 from regard.residual import Residual
+from regard.settings import of_layer
 
 FAMILIES = {
     "attention": Attention,
@@ -26,6 +27,7 @@ FAMILIES = {
     "input": Input,
     "head": Head,
     "initialisation": Initialisation,
+    "cell": Cell,
 }
 
 VARIANTS = {
@@ -78,7 +80,7 @@ VARIANTS = {
     "input": {
         "tokens": [{"scale": "sqrt_d_model"}, {"segments": 2, "norm": LayerNorm().to_dict()}],
         "word_vectors": [{"width": 7, "trained": False}],
-        "audio": [{"n_mels": 5}, {"n_mels": 5, "strides": (2, 2)}, {"n_mels": 5, "strides": ()}],
+        "audio": [{"strides": (2, 2)}, {"strides": (), "features": {"n_mels": 5}}],
     },
     "head": {
         "language": [
@@ -103,7 +105,7 @@ def parts(family: str) -> list[dict]:
 
 
 def label(part: dict) -> str:
-    values = (f"{k}={v['kind'] if isinstance(v, dict) else v}" for k, v in part.items() if k != "kind")
+    values = (f"{k}={v.get('kind', '…') if isinstance(v, dict) else v}" for k, v in part.items() if k != "kind")
     return "-".join([part["kind"], *values])
 
 
@@ -147,6 +149,27 @@ def fits(where: str, attention: dict, position: dict) -> bool:
 PLAIN = {"kind": "dot"}
 
 
+def recurrent() -> dict[str, ModelConfig]:
+    """Recurrent stacks alone, together, and beside a Transformer's: every cell, order and way to look."""
+    listener = {"kind": "recurrent", "n_layers": 2, "bidirectional": True, "cell": "lstm", "pyramid": 1}
+    both = {"kind": "recurrent", "n_layers": 2, "bidirectional": True}
+    found = {f"decoder recurrent {cell}": {"decoder": {"kind": "recurrent", "cell": cell}} for cell in Cell.kinds()}
+    found["encoder recurrent"] = {"encoder": both}
+    for encoder, cell, order, cross in (
+        (both, "gru", "before", "additive"),
+        (listener, "lstm", "fed", "dot"),
+        ({"kind": "recurrent"}, "lstm", "after", "general"),
+        (both, "gru", "before", "none"),
+        ({"n_layers": 1}, "lstm", "before", {"kind": "additive", "bias": "none"}),
+    ):
+        name = f"encoder-decoder {encoder.get('kind', 'transformer')} and recurrent {cell} {order} {label(cross) if isinstance(cross, dict) else cross}"
+        decoder = {"kind": "recurrent", "n_layers": 2, "cell": cell, "order": order, "cross": cross}
+        found[name] = {"encoder": encoder, "decoder": decoder}
+    found["encoder-decoder recurrent and transformer"] = {"encoder": both, "decoder": {"n_layers": 1}}
+    sizes = {"vocab_size": VOCAB, "d_model": 18, "n_heads": 3, "d_ff": 20, "context_length": CONTEXT, "decoder": None}
+    return {name: ModelConfig.from_dict(sizes | stacks) for name, stacks in found.items()}
+
+
 def doors() -> list[dict]:
     """One position for each set of doors that positions use; whether they look back only makes no difference here."""
     some = [(name, kind) for name, kind in Position.kinds().items() if name != "none"]
@@ -182,6 +205,7 @@ def members() -> dict[str, ModelConfig]:
         if Input.kinds()[part["kind"]].reads == "features":
             found[f"encoder-decoder source {label(part)}"] = config("encoder-decoder", source=part)
     found["encoder-decoder ctc"] = config("encoder-decoder", ctc={"weight": 0.3})
+    found |= recurrent()
     found["decoder layers differ"] = config(
         "decoder",
         pattern=[{"kind": "window", "size": 4}, {"kind": "full"}],
@@ -196,6 +220,13 @@ MEMBERS = members()
 DECODERS = {name: c for name, c in MEMBERS.items() if c.decoder is not None}
 ENCODERS = {name: c for name, c in MEMBERS.items() if c.family == "encoder"}
 TRANSLATORS = {name: c for name, c in MEMBERS.items() if c.family == "encoder-decoder"}
+
+
+def attentions(config: ModelConfig) -> list[Attention]:
+    """The kinds of attention in the first layers of a model."""
+    every = [of_layer(getattr(stack, "attention", None), 0) for stack in config.stacks.values()]
+    every += [getattr(config.decoder, "cross", None)] if config.family == "encoder-decoder" else []
+    return [attention for attention in every if attention is not None]
 
 
 def rich(config: ModelConfig, seed: int = 0, dtype: torch.dtype = torch.float64) -> Transformer:
@@ -223,7 +254,7 @@ def source(model: Transformer, rows: int, length: int, seed: int = 5) -> torch.T
     if reads.reads == "ids":
         return words(rows, length, seed)
     random = torch.Generator().manual_seed(seed)
-    return torch.randn(rows, length, reads.n_mels, generator=random, dtype=torch.float64)
+    return torch.randn(rows, length, reads.features.n_mels, generator=random, dtype=torch.float64)
 
 
 def close(one: torch.Tensor, other: torch.Tensor, tolerance: float = 1e-10) -> None:

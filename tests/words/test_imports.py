@@ -15,6 +15,7 @@ ORDER = [
     "settings",
     "seeds",
     "pages",
+    "features",
     "text",
     "data",
     "layers",

@@ -25,6 +25,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.features import LogMel
 from regard.inputs.base import Input
 from regard.layers import Linear, Sizes, Table, tap
 from regard.settings import SettingsError
@@ -33,8 +34,8 @@ from regard.settings import SettingsError
 class Audio(Input, kind="audio"):
     reads: ClassVar = "features"
 
-    n_mels: int = Field(80, ge=1, le=2**16)
-    """Features of a frame."""
+    features: LogMel = LogMel()
+    """What a frame is, and how sound becomes frames."""
     strides: tuple[int, ...] = (1, 2)
     """Of each convolution."""
     kernel: int = Field(3, ge=1, le=2**10)
@@ -69,9 +70,9 @@ class Convolutions(nn.Module):
     def __init__(self, settings: Audio, sizes: Sizes) -> None:
         super().__init__()
         self.strides, self.kernel, self.place = settings.strides, settings.kernel, sizes.place
-        widths = [settings.n_mels] + [sizes.d_model] * len(settings.strides)
+        widths = [settings.features.n_mels] + [sizes.d_model] * len(settings.strides)
         self.layers = nn.ModuleList(Linear(settings.kernel * width, sizes.d_model) for width in widths[:-1])
-        self.plain = None if settings.strides else Linear(settings.n_mels, sizes.d_model)
+        self.plain = None if settings.strides else Linear(settings.features.n_mels, sizes.d_model)
 
     def forward(
         self, frames: Float[Tensor, "b s f"], lengths: Int[Tensor, "b"] | None
