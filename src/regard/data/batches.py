@@ -39,6 +39,7 @@ class Batch:
     positions start anew where it changes. lengths: [b], the real length of each row, or None where all are full.
     target_count: how many targets are real, by which the sum of the losses is divided.
     source, source_lengths: what an encoder reads, ids [b s] or features [b s f], and the real length of each row.
+    prefix: [b], how many words of each row a decoder sees from everywhere; None: it looks back only.
     """
 
     inputs: Int64[Tensor, "b t"]
@@ -48,6 +49,7 @@ class Batch:
     lengths: Int64[Tensor, " b"] | None = None
     source: Tensor | None = None
     source_lengths: Int64[Tensor, " b"] | None = None
+    prefix: Int64[Tensor, " b"] | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device; the copy does not wait where memory is pinned."""
@@ -56,7 +58,7 @@ class Batch:
             return None if x is None else x.to(device, non_blocking=True)
 
         inputs, targets = self.inputs.to(device, non_blocking=True), self.targets.to(device, non_blocking=True)
-        rest = (self.documents, self.lengths, self.source, self.source_lengths)
+        rest = (self.documents, self.lengths, self.source, self.source_lengths, self.prefix)
         return Batch(inputs, targets, self.target_count, *map(moved, rest))
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from regard.attention import Documents, Mask, Padding
+from regard.attention import Documents, Mask, Padding, Prefix
 from regard.data.batches import Batch
 from regard.data.store import Part
 from regard.model import Loss
@@ -55,6 +55,8 @@ def batch_loss(model: torch.nn.Module, batch: Batch, **objective: Any) -> Loss:
         mask = mask & Documents(batch.documents)
     if batch.lengths is not None:
         mask = mask & Padding(batch.lengths)
+    if batch.prefix is not None:
+        mask = mask & Prefix(batch.prefix)
     if batch.source is not None:
         source_mask = None if batch.source_lengths is None else Padding(batch.source_lengths)
         objective = {"source": batch.source, "source_mask": source_mask, **objective}
