@@ -1,6 +1,30 @@
 """A score for each task, with the conventions printed beside it."""
 
+from regard.evaluation.bootstrap import Bootstrap
 from regard.evaluation.loss import Evaluation, batch_loss, total_loss
 from regard.evaluation.perplexity import Perplexity, evaluate, evaluate_part
+from regard.evaluation.transcription import TranscriptionScores, transcription_scores
+from regard.evaluation.translation import (
+    LengthScores,
+    TranslationScores,
+    bleu_by_length,
+    translation_differences,
+    translation_scores,
+)
 
-__all__ = ["Evaluation", "Perplexity", "batch_loss", "evaluate", "evaluate_part", "total_loss"]
+__all__ = [
+    "Bootstrap",
+    "Evaluation",
+    "LengthScores",
+    "Perplexity",
+    "TranscriptionScores",
+    "TranslationScores",
+    "batch_loss",
+    "bleu_by_length",
+    "evaluate",
+    "evaluate_part",
+    "total_loss",
+    "transcription_scores",
+    "translation_differences",
+    "translation_scores",
+]
