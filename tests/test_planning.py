@@ -8,7 +8,19 @@ from regard.attention import Dot, Full, Window
 from regard.feedforward import Experts
 from regard.inputs import Factorised, OneHot
 from regard.layers import RMSNorm, formulas
-from regard.model import MLP, Gated, LanguageHead, ModelConfig, PostNorm, PreNorm, StackConfig, TokenInput, Transformer
+from regard.model import (
+    LSTM,
+    MLP,
+    Gated,
+    LanguageHead,
+    ModelConfig,
+    PostNorm,
+    PreNorm,
+    RecurrentConfig,
+    StackConfig,
+    TokenInput,
+    Transformer,
+)
 from regard.model.presets import PRESETS, preset
 from regard.planning import plan
 from regard.positions import Learned, Rotary
@@ -55,7 +67,18 @@ BERT = ModelConfig(
     decoder=None,
     head=LanguageHead(transform="bert", bias=True),
 )
+RECURRENT = ModelConfig(
+    vocab_size=53,
+    d_model=16,
+    context_length=16,
+    encoder=RecurrentConfig(n_layers=3, cell=LSTM(), bidirectional=True, pyramid=2),
+    decoder=RecurrentConfig(n_layers=2),
+)
 MODELS = {
+    "recurrent": RECURRENT,
+    "recurrent-fed": RECURRENT.replace(
+        encoder=StackConfig(n_layers=1), decoder=RecurrentConfig(n_layers=2, order="fed", cross=Dot())
+    ),
     "gpt": GPT,
     "llama": LLAMA,
     "translator": TRANSLATOR,
@@ -85,7 +108,8 @@ def test_parts_add_up(name):
     config = MODELS[name]
     counted = plan(config)
     assert counted.total == sum(p.numel() for p in Transformer(config).parameters())
-    assert set(counted.parameters) == {"embedding", "positions", "attention", "feed-forward", "norms", "head"}
+    every = {"embedding", "positions", "attention", "feed-forward", "norms", "head"}
+    assert set(counted.parameters) == (every | {"recurrent"} if "recurrent" in name else every)
 
 
 def test_parts_of_gpt2_by_hand():
@@ -130,7 +154,7 @@ def test_llama2_70b_weighs_what_is_quoted():
     assert counted.cache_bytes(1, "bfloat16") == 80 * 2 * 8 * 128 * 2
 
 
-@pytest.mark.parametrize("name", ["gpt", "llama", "translator"])
+@pytest.mark.parametrize("name", ["gpt", "llama", "translator", "recurrent-fed"])
 def test_cache_equals_a_real_one(name):
     config = MODELS[name]
     model = Transformer(config).eval()

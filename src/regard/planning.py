@@ -14,13 +14,14 @@ Source   Kaplan et al. 2020, arXiv:2001.08361, §2.1 (6 N); Chowdhery et al. 202
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from math import lcm, prod
 
 import torch
 
-from regard.attention import Mask
+from regard.attention import Attention, Mask
 from regard.layers import Linear, Linears
-from regard.model import Encoded, LanguageHead, ModelConfig, Transformer
+from regard.model import Encoded, LanguageHead, ModelConfig, RecurrentConfig, StackConfig, Transformer
 from regard.settings import of_layer
 
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
@@ -88,7 +89,7 @@ class Plan:
             lines.append(f"{'active a token':<16}{self.active:>16,}{self.active / self.total:>8.1%}")
         for part, count in self.parameters.items():
             note = ""
-            if part == "feed-forward":
+            if part == "feed-forward" and count:
                 shares = {f"{share:.1%}" for share in self.feedforward_of_layer.values()}
                 named = [f"{share:.1%} of a layer of the {name}" for name, share in self.feedforward_of_layer.items()]
                 note = f"{shares.pop()} of a layer" if len(shares) == 1 else ", ".join(named)
@@ -142,11 +143,13 @@ def plan(config: ModelConfig) -> Plan:
             of_stack = layers[name.split(".")[0]]
             of_stack[part] = of_stack.get(part, 0) + parameter.numel()
 
+    length = config.context_length
     shapes: list[tuple[int, ...]] = []  # of the matrices that a token goes through
-    idle = 0
-    for module in model.modules():
+    seldom, idle = 0, 0
+    for name, module in model.named_modules():
         if isinstance(module, Linear):
             shapes.append(tuple(module.matrix().shape))
+            seldom += round(2 * prod(shapes[-1]) * (1 - _share(config, name)))
         elif isinstance(module, Linears):
             count, *shape = module.matrix().shape
             shapes += module.used * [tuple(shape)]
@@ -158,16 +161,15 @@ def plan(config: ModelConfig) -> Plan:
         if x.shape[1] != config.d_model:  # it comes down to the width of the table
             shapes.append((x.shape[1], config.d_model))
 
-    length = config.context_length
     attention, width, words = 0, 0, 0
     for name, stack in config.stacks.items():
         vocab_size = config.output_vocab_size if name == "decoder" else config.vocab_size
         words += config.reads(name).flops(vocab_size, config.sizes(name))
+        seen = _share(config, f"{name}.cross.attention.k")
         for layer in range(stack.n_layers):
             sizes = config.sizes(name, layer)
-            crosses = [stack.cross] if name == "decoder" and config.encoder is not None else []
-            for mechanism in (of_layer(stack.attention, layer), *crosses):
-                attention += mechanism.flops(sizes, length, length) // length
+            for mechanism in _attentions(config, name, layer):
+                attention += mechanism.flops(sizes, length, round(length * seen)) // length
                 width += sizes.n_heads * sizes.head_dim
 
     cache_values, state_values = _cache(config) if config.decoder is not None else (0, 0)
@@ -176,8 +178,10 @@ def plan(config: ModelConfig) -> Plan:
         config=config,
         parameters=parameters,
         active=sum(parameters.values()) - idle,
-        feedforward_of_layer={name: of["feed-forward"] / sum(of.values()) for name, of in layers.items()},
-        matmul_flops=words + sum(2 * prod(shape) for shape in shapes),
+        feedforward_of_layer={
+            name: of["feed-forward"] / sum(of.values()) for name, of in layers.items() if any(of.values())
+        },
+        matmul_flops=words + sum(2 * prod(shape) for shape in shapes) - seldom,
         attention_flops=attention,
         rule_flops=6 * (sum(parameters.values()) - idle - positions) + 12 * width * length,
         cache_values=cache_values,
@@ -186,11 +190,35 @@ def plan(config: ModelConfig) -> Plan:
     )
 
 
+def _attentions(config: ModelConfig, name: str, layer: int) -> list[Attention]:
+    """What looks around in a layer; a recurrent decoder looks in one of its layers."""
+    stack, reads = config.stacks[name], name == "decoder" and config.encoder is not None
+    if isinstance(stack, RecurrentConfig):
+        return [stack.cross] if reads and stack.cross is not None and layer == 0 else []
+    assert isinstance(stack, StackConfig)
+    return [of_layer(stack.attention, layer), *([stack.cross] if reads else [])]
+
+
+def _share(config: ModelConfig, name: str) -> float:
+    """How many times a token goes through a linear map: once, but where a pyramid has joined it with its neighbours."""
+    steps, encoder = name.split("."), config.encoder
+    if steps[1:] == ["start"]:
+        return 1 / config.context_length
+    if not isinstance(encoder, RecurrentConfig):
+        return 1.0
+    single = encoder.n_layers - encoder.pyramid
+    if steps[:2] == ["encoder", "layers"]:
+        return 0.5 ** max(0, int(steps[2]) - single + 1)
+    return 0.5**encoder.pyramid if "cross" in steps and steps[-1] in ("k", "v") else 1.0
+
+
 def _part(name: str) -> str:
     """Which part a parameter belongs to, by its name."""
     steps = name.split(".")
     if steps[0] == "head":
         return "head"
+    if "cell" in steps or "backwards" in steps or steps[1] in ("start", "cross"):
+        return "attention" if "attention" in steps else "recurrent"
     if steps[1] == "input":
         return "norms" if steps[2] == "norm" else "embedding"
     if steps[1] == "layers":
@@ -205,8 +233,10 @@ def _cache(config: ModelConfig) -> tuple[int, int]:
     """
     stack = config.decoder
     assert stack is not None
-    round_ = lcm(*(len(part) for part in (stack.attention, stack.position) if isinstance(part, tuple)))
-    encoder = config.encoder.replace(n_layers=1) if config.encoder is not None else None
+    round_ = stack.n_layers
+    if isinstance(stack, StackConfig):
+        round_ = lcm(*(len(part) for part in (stack.attention, stack.position) if isinstance(part, tuple)))
+    encoder = RecurrentConfig() if config.encoder is not None else None  # any will do
     with torch.device("meta"):
         model = Transformer(config.replace(encoder=encoder, decoder=stack.replace(n_layers=round_)))
 
@@ -216,8 +246,10 @@ def _cache(config: ModelConfig) -> tuple[int, int]:
         encoded = Encoded(torch.zeros(1, tokens, config.d_model, device="meta"), Mask()) if encoder else None
         with torch.no_grad():
             model.hidden(ids, cache=cache, encoded=encoded)
-        every = [entry.bytes // 4 for entry in cache.entries]
-        every = [n + memory.bytes // 4 for n, memory in zip(every, cache.memories, strict=True)] if encoder else every
+        kept = zip_longest(
+            (entry.bytes for entry in cache.entries), (memory.bytes for memory in cache.memories), fillvalue=0
+        )
+        every = [sum(both) // 4 for both in kept]
         return sum(every[layer % round_] for layer in range(stack.n_layers))
 
     one, two = values(1), values(2)
@@ -237,6 +269,11 @@ def _settings(config: ModelConfig) -> list[str]:
     ]
     for name, stack in config.stacks.items():
         sizes = config.sizes(name)
+        if isinstance(stack, RecurrentConfig):
+            reads = name == "decoder" and config.encoder is not None
+            lines += _recurrent(name, stack, reads)
+            continue
+        assert isinstance(stack, StackConfig)
         shared = f" sharing {sizes.n_kv_heads} key-value heads" if sizes.n_kv_heads != sizes.n_heads else ""
         lines += [
             _line(name, f"{stack.n_layers} layers of {sizes.n_heads} heads of {sizes.head_dim}{shared}"),
@@ -244,6 +281,22 @@ def _settings(config: ModelConfig) -> list[str]:
             _line("", f"feed-forward {sizes.d_ff:,} wide, {_kinds(stack.feedforward)}"),
             _line("", f"norm {_kinds(stack.norm)}, residual {_kinds(stack.residual)}"),
         ]
+    return lines
+
+
+def _recurrent(name: str, stack: RecurrentConfig, reads: bool) -> list[str]:
+    """The key variables of a recurrent stack."""
+    ways = ", in both directions" if stack.bidirectional else ""
+    pairs = f", the upper {stack.pyramid} reading pairs" if stack.pyramid else ""
+    lines = [_line(name, f"{stack.n_layers} layers of {stack.cell.kind} cells{ways}{pairs}")]
+    if reads:
+        when = {
+            "before": "before each step",
+            "after": "after each step",
+            "fed": "after each step, and fed into the next",
+        }
+        looks = "none" if stack.cross is None else f"{_kinds(stack.cross)}, {when[stack.order]}"
+        lines.append(_line("", f"attention {looks}"))
     return lines
 
 

@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.attention import Cache, CacheSlot, Causal, Documents, Entry, Mask, Memory, Padding, State, View
+from regard.attention import Attention, Cache, CacheSlot, Causal, Documents, Entry, Mask, Memory, Padding, State, View
 from regard.layers import Linear, Sizes, Table, listening, tap, taps
 from regard.model.cells import States, kept
 from regard.model.config import ModelConfig, RecurrentConfig
@@ -78,10 +78,11 @@ class Rows(NamedTuple):
 class Layer(nn.Module):
     """A cell that reads forwards, and in a bidirectional encoder one that reads backwards."""
 
-    def __init__(self, config: RecurrentConfig, d_in: int, sizes: Sizes) -> None:
+    def __init__(self, config: RecurrentConfig, sizes: Sizes, pair: bool) -> None:
         super().__init__()
-        self.place, self.n_states = sizes.place, config.cell.states
+        self.place, self.n_states, self.pair = sizes.place, config.cell.states, pair
         self.width = sizes.d_model // (2 if config.bidirectional else 1)
+        d_in = (2 if pair else 1) * sizes.d_model
         self.cell = config.cell.build(d_in, self.width)
         self.backwards = config.cell.build(d_in, self.width) if config.bidirectional else None
 
@@ -97,6 +98,54 @@ class Layer(nn.Module):
         return tap(self.place, "hidden", h)
 
 
+class Cross(nn.Module):
+    """How a decoder's states look at the source, and what leaves a step."""
+
+    def __init__(self, config: RecurrentConfig, attention: Attention, sizes: Sizes) -> None:
+        super().__init__()
+        d = sizes.d_model
+        self.attention = attention.build(sizes)
+        self.readout = Linear(2 * d, d)
+        self.feed = Linear(d, config.cell.gates * d, bias=False) if config.order != "after" else None
+        self.nowhere = PositionModule()
+
+    def look(self, encoded: Encoded, memory: Memory) -> Look:
+        """The attention to a source, whose keys and values are made once for all steps."""
+        source, slots = encoded.x, torch.arange(encoded.x.shape[1], device=encoded.x.device)[None]
+        view, kept_ = View(encoded.mask, slots[:, :1], slots), CacheSlot(memory, slots[:, :1], 1, True)
+
+        def look(x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+            one = x.reshape(len(source), -1, x.shape[-1])  # rows that share a source are more tokens of one row
+            return self.attention(one, source, view, self.nowhere, kept_).reshape(x.shape)
+
+        return look
+
+    def ask(self, look: Look, h: Float[Tensor, "b d"], t: int, weights: list[Tensor]) -> Float[Tensor, "b d"]:
+        """One step's look. Each has taps of its own, `decoder.0.cross.7.weights`; all weights are shown at last."""
+        if not listening():
+            return look(h[:, None])[:, 0]
+        place = self.attention.place
+        self.attention.place = f"{place}.{t}"
+        try:
+            with taps(lambda where, x: weights.append(x) if where.endswith(".weights") else None):
+                return look(h[:, None])[:, 0]
+        finally:
+            self.attention.place = place
+
+    def given(self, drive: Float[Tensor, "b gates"], seen: Float[Tensor, "b d"]) -> Float[Tensor, "b gates"]:
+        """What drives a step: its token, and what was seen."""
+        return drive if self.feed is None else drive + self.feed(seen)
+
+    def show(self, weights: list[Tensor]) -> None:
+        """The weights of all steps together, to be looked at only."""
+        if weights:
+            tap(self.attention.place, "weights", torch.cat(weights, 2))
+
+    def leave(self, h: Float[Tensor, "*b d"], context: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """y, of the state and what it saw."""
+        return torch.tanh(self.readout(torch.cat([h, context], -1)))
+
+
 class RecurrentStack(StackModule):
     """See the file's docstring."""
 
@@ -106,22 +155,19 @@ class RecurrentStack(StackModule):
         super().__init__(config, name, vocab_size, tokens)
         stack, sizes = self.config, config.sizes(name)
         d, self.dropout = sizes.d_model, sizes.dropout
-        first_pair = stack.n_layers - stack.pyramid
-        self.pairs = [layer >= first_pair for layer in range(stack.n_layers)]
-        self.layers = nn.ModuleList(
-            Layer(stack, 2 * d if pair else d, config.sizes(name, layer)) for layer, pair in enumerate(self.pairs)
-        )
-        self.start = self.cross = self.readout = self.feed = None
+        pairs = [layer >= stack.n_layers - stack.pyramid for layer in range(stack.n_layers)]
+        self.layers = nn.ModuleList(Layer(stack, config.sizes(name, layer), pair) for layer, pair in enumerate(pairs))
+        self.start = self.cross = None
         if self.causal and config.encoder is not None:
             self.start = Linear(d, stack.n_layers * stack.cell.states * d)
             if stack.cross is not None:
-                self.asks = 0 if stack.order == "before" else stack.n_layers - 1
-                place = f"{name}.{self.asks}.cross"
-                self.cross = stack.cross.build(replace(config.sizes(name, self.asks), place=place))
-                self.readout = Linear(2 * d, d)
-                if stack.order != "after":
-                    self.feed = Linear(d, stack.cell.gates * d, bias=False)
-        self.nowhere = PositionModule()  # what the attention meets
+                asks = 0 if stack.order == "before" else stack.n_layers - 1
+                self.cross = Cross(stack, stack.cross, replace(config.sizes(name, asks), place=f"{name}.{asks}.cross"))
+
+    @property
+    def steps(self) -> list[Layer]:
+        """The layers, as what they are."""
+        return list(self.layers)  # type: ignore[arg-type]
 
     def entries(self, capacity: int | None) -> list[Entry]:
         return [State() for _ in self.layers]
@@ -181,8 +227,8 @@ class RecurrentStack(StackModule):
 
     def _through(self, x: Float[Tensor, "b t d"], rows: Rows) -> tuple[Float[Tensor, "b s d"], Rows]:
         """An encoder's layers."""
-        for layer, pair in zip(self.layers, self.pairs, strict=True):
-            if pair:
+        for layer in self.steps:
+            if layer.pair:
                 x, rows = rows.paired(x)
             x = self._drop(layer(x, rows))
         return x, rows
@@ -193,67 +239,63 @@ class RecurrentStack(StackModule):
         """A decoder's layers."""
         states, y = self._begin(x, cache, encoded)
         real = rows.real(x) if cache is not None else None  # otherwise nobody reads what comes after a row's end
-        look = self._look(cache, encoded) if self.cross is not None and encoded is not None else None
-        if look is not None and self.config.order == "fed":
-            x, y, states = self._fed(x, y, states, real, look)
+        order, cross, look, context = self.config.order, self.cross, None, None
+        if cross is not None and encoded is not None:
+            look = cross.look(encoded, Memory() if cache is None else cache.memories[0])
+        if cross is not None and look is not None and order == "fed":
+            x, y, states = self._fed(x, y, states, real, cross, look)
         else:
-            context = None
-            for number, layer in enumerate(self.layers):
-                if number == 0 and look is not None and self.config.order == "before":
-                    x, context, states[0] = self._before(x, states[0], real, look)
+            for number, layer in enumerate(self.steps):
+                if number == 0 and cross is not None and look is not None and order == "before":
+                    x, context, states[0] = self._before(x, states[0], real, cross, look)
                 else:
                     x, states[number] = layer.cell(x, states[number], rows.begins(), real)
                 x = self._drop(tap(layer.place, "hidden", x))
-            if look is not None:
-                x = self._leave(x, look(x) if context is None else context)
+            if cross is not None and look is not None:
+                x = cross.leave(x, look(x) if context is None else context)
         if cache is not None:
             states[-1] += (y,)
-            for entry, kept_ in zip(cache.entries, states, strict=True):
+            for entry, of_layer in zip(cache.entries, states, strict=True):
                 assert isinstance(entry, State)
-                entry.write(*kept_)
-        return self._drop(x) if look is not None else x
+                entry.write(*of_layer)
+        return x if look is None else self._drop(x)
 
     def _begin(
         self, x: Float[Tensor, "b t d"], cache: Cache | None, encoded: Encoded | None
     ) -> tuple[list[States], Float[Tensor, "b d"]]:
         """The states of each layer before the first token, and what left the step before it."""
-        if cache is not None and cache.entries[0].tensors is not None:
-            *states, (*last, y) = (entry.tensors for entry in cache.entries)
-            return [*states, tuple(last)], y
-        states, n = [layer.empty(x) for layer in self.layers], self.config.cell.states
+        known = [entry.tensors for entry in cache.entries if isinstance(entry, State)] if cache is not None else []
+        if known and known[-1] is not None:
+            states = [of_layer for of_layer in known if of_layer is not None]
+            return [*states[:-1], states[-1][:-1]], states[-1][-1]
+        states, n = [layer.empty(x) for layer in self.steps], self.config.cell.states
         y = states[0][0]
         if encoded is not None and self.start is not None:
             first = torch.tanh(self.start(summary(encoded))).to(y.dtype)
             first = first.repeat_interleave(len(x) // len(first), 0)  # rows may share a source
-            parts = first.chunk(n * len(self.layers), -1)
-            states = [parts[number * n : (number + 1) * n] for number in range(len(self.layers))]
+            parts = first.chunk(n * len(states), -1)
+            states = [parts[number * n : (number + 1) * n] for number in range(len(states))]
         return states, y
 
-    def _look(self, cache: Cache | None, encoded: Encoded) -> Look:
-        """The attention, its keys and values made once for all steps."""
-        source, slots = encoded.x, torch.arange(encoded.x.shape[1], device=encoded.x.device)[None]
-        view = View(encoded.mask, slots[:, :1], slots)
-        memory = CacheSlot(Memory() if cache is None else cache.memories[0], slots[:, :1], 1, True)
-
-        def look(x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-            one = x.reshape(len(source), -1, x.shape[-1])  # rows that share a source are more tokens of one row
-            return self.cross(one, source, view, self.nowhere, memory).reshape(x.shape)
-
-        return look
-
     def _before(
-        self, x: Float[Tensor, "b t d"], states: States, real: Bool[Tensor, "b t"] | None, look: Look
+        self,
+        x: Float[Tensor, "b t d"],
+        states: States,
+        real: Bool[Tensor, "b t"] | None,
+        cross: Cross,
+        look: Look,
     ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b t d"], States]:
         """The lowest layer, each step of which begins with a look: h, what was seen, and the last states."""
-        cell, out, contexts, weights = self.layers[0].cell, [], [], []
-        drive = cell.drive(x)
+        cell = self.steps[0].cell
+        weights: list[Tensor] = []
+        drive, out, contexts = cell.drive(x), [], []
         for t in range(x.shape[1]):
-            context = self._ask(look, states[0], t, weights)
-            new = cell.step(drive[:, t] + self.feed(context), states)
+            context = cross.ask(look, states[0], t, weights)
+            new = cell.step(cross.given(drive[:, t], context), states)
             states = new if real is None else kept(real[:, t, None], new, states)
             out.append(new[0])
             contexts.append(context)
-        self._show(weights)
+        cross.show(weights)
         return torch.stack(out, 1), torch.stack(contexts, 1), states
 
     def _fed(
@@ -262,49 +304,31 @@ class RecurrentStack(StackModule):
         y: Float[Tensor, "b d"],
         states: list[States],
         real: Bool[Tensor, "b t"] | None,
+        cross: Cross,
         look: Look,
     ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b d"], list[States]]:
         """All layers, step by step: what leaves each step, that of the last, and the last states."""
-        drive, hidden, out, weights = self.layers[0].cell.drive(x), [], [], []
+        cells = [layer.cell for layer in self.steps]
+        weights: list[Tensor] = []
+        drive, hidden, out = cells[0].drive(x), [], []
         for t in range(x.shape[1]):
-            before, after = (y, *states), []
-            given = drive[:, t] + self.feed(y)
-            for number, layer in enumerate(self.layers):
-                if number:
-                    given = layer.cell.drive(h)
-                after.append(layer.cell.step(given, states[number]))
-                h = self._drop(after[-1][0])
-            y = self._leave(h, self._ask(look, h, t, weights))
+            new: list[States] = []
+            h, before = y, states
+            for number, cell in enumerate(cells):
+                drives = cell.drive(h) if number else cross.given(drive[:, t], h)
+                new.append(cell.step(drives, states[number]))
+                h = self._drop(new[-1][0])
+            last, y = y, cross.leave(h, cross.ask(look, h, t, weights))
+            states = new
             out.append(y)
-            states = after
+            hidden.append([of_layer[0] for of_layer in new])
             if real is not None:
-                here = real[:, t, None]
-                (y,) = kept(here, (y,), before[:1])
-                states = [kept(here, new, old) for new, old in zip(after, before[1:], strict=True)]
-            hidden.append([new[0] for new in after])
-        for layer, every in zip(self.layers, zip(*hidden, strict=True), strict=True):
+                (y,) = kept(real[:, t, None], (y,), (last,))
+                states = [kept(real[:, t, None], *both) for both in zip(new, before, strict=True)]
+        for layer, every in zip(self.steps, zip(*hidden, strict=True), strict=True):
             tap(layer.place, "hidden", torch.stack(every, 1))
-        self._show(weights)
+        cross.show(weights)
         return torch.stack(out, 1), y, states
-
-    def _leave(self, h: Float[Tensor, "*b d"], context: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        return torch.tanh(self.readout(torch.cat([h, context], -1)))
-
-    def _ask(self, look: Look, h: Float[Tensor, "b d"], t: int, weights: list[Tensor]) -> Float[Tensor, "b d"]:
-        """One step's look. Each has taps of its own, `decoder.0.cross.7.weights`; all weights are shown at last."""
-        if not listening():
-            return look(h[:, None])[:, 0]
-        place, hear = self.cross.place, lambda where, x: weights.append(x) if where.endswith(".weights") else None
-        self.cross.place = f"{place}.{t}"
-        try:
-            with taps(hear):
-                return look(h[:, None])[:, 0]
-        finally:
-            self.cross.place = place
-
-    def _show(self, weights: list[Tensor]) -> None:
-        if weights:
-            tap(self.cross.place, "weights", torch.cat(weights, 2))
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
