@@ -11,7 +11,7 @@ from typing import Any, overload
 import torch
 
 from regard.generation import Alternative, Beam, Generation, Overflow, Piece, Sampling, log_probabilities, stream
-from regard.generation.translating import Overlong, Translation, Translator
+from regard.generation.translating import Alignment, Overlong, Translation, Translator
 from regard.model import Transformer
 from regard.settings import RegardError
 from regard.store import CONFIG, TARGET_TOKENIZER, load_model, load_tokenizer
@@ -219,6 +219,13 @@ class Model:
         return self._translator().translate(
             texts, how, limit=tokens, n_best=n_best, prefix=prefix, overlong=overlong, first=first
         )
+
+    def alignment(self, source: str, target: str | Sequence[int], layer: int | None = None) -> Alignment:
+        """Which tokens of the source each token of a target looked at: `print` it, or take its `.svg()`.
+
+        layer: of the decoder, counted from 0; None: the last but one, which aligns best.
+        """
+        return self._translator().alignment(source, target, layer)
 
     def _translator(self) -> Translator:
         self._only("encoder-decoder", "writes one text for another")

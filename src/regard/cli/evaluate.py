@@ -1,11 +1,14 @@
-"""`regard evaluate`: loss, perplexity and bits per byte of a text, with the conventions beside them."""
+"""`regard evaluate`: loss, perplexity, BLEU …, with the conventions beside them."""
 
 from __future__ import annotations
 
 import json as json_
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from regard.settings import RegardError
 
 
 def evaluate(
@@ -19,6 +22,19 @@ def evaluate(
             allow_leading_hyphen=True,
         ),
     ] = None,
+    target: Annotated[
+        list[str] | None, Parameter(help="Translators: files with the other side, where --data has one only.")
+    ] = None,
+    beams: Annotated[int, Parameter(help="Translators: beginnings that the search keeps.")] = 4,
+    language: Annotated[
+        str | None, Parameter(help="Translators: of the targets (de, zh …), which chooses BLEU's tokenizer.")
+    ] = None,
+    tokenized: Annotated[
+        bool, Parameter(help="Translators: texts are tokens between spaces, and BLEU takes them as they are.")
+    ] = False,
+    lowercase: Annotated[bool, Parameter(help="Translators: scores ignore case.")] = False,
+    by_length: Annotated[bool, Parameter(help="Translators: BLEU by the length of the source, too.")] = False,
+    write: Annotated[str | None, Parameter(help="Translators: a file for what the model wrote, a line each.")] = None,
     stride: Annotated[int | None, Parameter(help="Tokens between windows. Default: a whole context.")] = None,
     context_length: Annotated[int | None, Parameter(help="Tokens a window. Default: what the model sees.")] = None,
     batch_size: Annotated[int, Parameter(help="Windows at once; changes no number.")] = 16,
@@ -26,13 +42,38 @@ def evaluate(
     device: Annotated[str | None, Parameter(help="cpu, cuda …; a GPU if there is one.")] = None,
     json: Annotated[bool, Parameter(help="One JSON object, for programs.")] = False,
 ) -> None:
-    """Measure how well a model predicts a text.
+    """Measure how well a model predicts a text, or writes one for another.
 
-    Each token is predicted once, from what stands before it in its window and document.
+    Each token is predicted once, from what stands before it in its window and document. What a translator writes is
+    scored by BLEU, chrF and TER.
     """
     from regard.bundle import load
     from regard.evaluation import evaluate
 
     lm = load(model, tokenizer=tokenizer, device=device)
+    if lm.family == "encoder-decoder":
+        from regard.evaluation.pairs import evaluate_pairs
+        from regard.generation import Beam
+
+        place = None if write is None else _writable(write)
+        scores = evaluate_pairs(
+            lm, data, target or (), how=Beam(size=beams), language=language, tokenized=tokenized, lowercase=lowercase
+        )
+        if place is not None:
+            place.write_text("".join(f"{text}\n" for text in scores.written), encoding="utf-8")
+        print(json_.dumps({"model": model, "data": data, **scores.to_dict()}, ensure_ascii=False) if json else scores)
+        if by_length and not json:
+            print(scores.by_length(target_language=language, tokenized=tokenized, lowercase=lowercase))
+        return
     found = evaluate(lm, data, stride=stride, context_length=context_length, batch_size=batch_size)
     print(json_.dumps({"model": model, "data": data, **found.to_dict()}, ensure_ascii=False) if json else found)
+
+
+def _writable(name: str) -> Path:
+    """The file's path. Raises `RegardError` where it cannot be written, before any work is done."""
+    place = Path(name)
+    try:
+        place.touch()
+    except OSError as error:
+        raise RegardError(f"{name!r} cannot be written: {error.strerror or error}.") from None
+    return place

@@ -1,4 +1,4 @@
-"""`regard generate`: continue a text, and show how sure the model was."""
+"""`regard generate`: continue a text, or write one for another, and show how sure the model was."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from regard.cli.lines import write_lines
+
 if TYPE_CHECKING:
     from regard.generation import Piece
 
@@ -17,10 +19,25 @@ RUNNERS_UP = 3
 
 def generate(
     model: Annotated[str, Parameter(help="The folder of a run or of a model.")],
-    prompt: Annotated[str | None, Parameter(help="The text to continue; - or nothing reads what is piped in.")] = None,
+    prompt: Annotated[
+        str | None, Parameter(help="The text to continue or translate; - or nothing reads what is piped in.")
+    ] = None,
     /,
     *,
     tokens: Annotated[int, Parameter(help="At most so many tokens.")] = 128,
+    decode: Annotated[
+        Literal["auto", "sample", "beam", "greedy", "mask-predict"],
+        Parameter(help="How words are chosen; auto: a text is continued by samples and translated by beams."),
+    ] = "auto",
+    beams: Annotated[int | None, Parameter(help="Beginnings that a beam search keeps; 4.")] = None,
+    n_best: Annotated[int, Parameter(help="Translations of each line, best first, with their scores.")] = 1,
+    length_penalty: Annotated[float | None, Parameter(help="Above 1 favours long translations; 1.")] = None,
+    iterations: Annotated[int | None, Parameter(help="Rounds of mask-predict; 10.")] = None,
+    prefix: Annotated[str, Parameter(help="What each translation begins with.")] = "",
+    overlong: Annotated[
+        Literal["refuse", "split"], Parameter(help="A line longer than the model reads: refuse or split it.")
+    ] = "refuse",
+    align: Annotated[str | None, Parameter(help="Draw which words looked at which, into this SVG file.")] = None,
     temperature: Annotated[float, Parameter(help="Below 1 bolder in the likely; 0 takes the likeliest.")] = 1.0,
     top_k: Annotated[int | None, Parameter(help="Draw from the k likeliest only.")] = None,
     top_p: Annotated[float | None, Parameter(help="Draw from the likeliest that together reach p.")] = None,
@@ -41,15 +58,33 @@ def generate(
     ] = False,
     json: Annotated[bool, Parameter(help="One JSON object a text, for programs.")] = False,
 ) -> None:
-    """Continue a text.
+    """Continue a text, or write one for another.
 
-    The prompt is printed first, then what the model writes, as it comes.
+    A language model's prompt is printed first, then what it writes, as it comes. A translator writes a line for each.
     """
-    text = _prompt(prompt)
     from regard.bundle import load
     from regard.generation import Sampling
+    from regard.settings import RegardError
 
     lm = load(model, tokenizer=tokenizer, device=device)
+    if lm.family == "encoder-decoder":
+        how = _how(
+            decode, samples, seed,
+            {"size": beams, "length_penalty": length_penalty},
+            {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p},
+            {"iterations": iterations},
+        )  # fmt: skip
+        write_lines(
+            lm, prompt, how, n_best=max(n_best, samples), tokens=tokens, prefix=prefix, overlong=overlong,
+            align=align, json=json,
+        )  # fmt: skip
+        return
+    if decode not in ("auto", "sample") or beams or n_best > 1 or align:
+        raise RegardError(
+            f"{lm.name} continues a text, token by token: --decode, --beams, --n-best and --align are for models that "
+            "translate."
+        )
+    text = _prompt(prompt)
     length = len(lm.tokenizer.encode(text))
     if length > lm.context_length and overflow == "window":
         print(
@@ -82,6 +117,25 @@ def generate(
         if samples > 1:
             print(f"{'' if sample == 0 else chr(10)}— {sample + 1} of {samples}, seed {(sampling.seed or 0) + sample}")
         show(text, own)
+
+
+def _how(
+    decode: str,
+    samples: int,
+    seed: int | None,
+    beam: dict[str, Any],
+    sampling: dict[str, Any],
+    refining: dict[str, Any],
+) -> Any:
+    """How a translator chooses its words, from the options that were given."""
+    from regard.generation import Beam, Sampling
+
+    given = {name: value for name, value in beam.items() if value is not None}
+    if decode == "sample" or (decode == "auto" and samples > 1):
+        return Sampling(**sampling, seed=seed).seeded()
+    if decode == "greedy":
+        return Beam(size=1)
+    return Beam(**given)
 
 
 def _prompt(given: str | None) -> str:

@@ -14,16 +14,19 @@ def train(
         str,
         Parameter(
             name="RECIPE|run.toml key=value",
-            help="A recipe (gpt, gpt-char), a preset (gpt2 …) or a TOML file; then settings, such as "
+            help="A recipe (gpt, translate, dates …), a preset (gpt2 …) or a TOML file; then settings, such as "
             "model.decoder.n_layers=4. Without one: gpt, or what the folder of --out holds.",
         ),
     ],
     data: Annotated[
         list[str] | None,
         Parameter(
-            help="Files, folders, - (standard input), hf:OWNER/NAME or builtin:python-docs (the default).",
+            help="Files, folders, - (standard input), hf:OWNER/NAME or builtin:… (the recipe's own by default).",
             allow_leading_hyphen=True,
         ),
+    ] = None,
+    target: Annotated[
+        list[str] | None, Parameter(help="Pairs: files with the other side, line by line, where --data has one only.")
     ] = None,
     out: Annotated[str | None, Parameter(help="The run's folder. Default: runs/ and the recipe's name.")] = None,
     steps: Annotated[int | None, Parameter(help="Updates to make.")] = None,
@@ -38,7 +41,7 @@ def train(
     fresh: Annotated[bool, Parameter(help="Start anew, even if the folder holds a checkpoint.")] = False,
     quiet: Annotated[bool, Parameter(help="Show no progress.")] = False,
 ) -> int:
-    """Train a language model on text.
+    """Train a model: on text, on pairs of texts, on speech.
 
     The same command goes on where it was stopped. `regard show RUN` tells what was trained.
     """
@@ -56,6 +59,7 @@ def train(
         recipe,
         data,
         out,
+        target=target,
         steps=steps,
         size=size,
         seed=seed,
@@ -68,5 +72,14 @@ def train(
     if run.ended == "interrupted":
         return 130
     if not quiet:
-        print(f"Next: regard generate {run.folder} --show-probabilities", file=sys.stderr)
+        print(f"Next: {_next(run.folder)}", file=sys.stderr)
     return 0
+
+
+def _next(folder: Path) -> str:
+    """The command that uses what was trained."""
+    from regard.training.run import read_settings
+
+    kind = read_settings(folder / "run.toml").data.kind
+    verbs = {"text": f"generate {folder} --show-probabilities", "speech": f"transcribe {folder} FILE"}
+    return f"regard {verbs.get(kind, f'generate {folder} - < FILE, and regard evaluate {folder}')}"

@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from regard.attention import Padding
+from regard.generation.alignment import align, links, to_svg, to_text
 from regard.generation.beam import Beam, beam_search
 from regard.generation.engine import Generation
 from regard.generation.sampling import Sampling
@@ -40,6 +43,32 @@ class Translation:
     score: float
     log_probability: float
     finished: Literal["end", "limit", "blank"]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How much each token of a target looked at each of its source. `print` draws it for a terminal."""
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    weights: Float[Tensor, "t s"]
+
+    @property
+    def links(self) -> list[tuple[int, int]]:
+        """(source, target) of the strongest look of each target token, counted from 0."""
+        return links(self.weights)
+
+    def svg(self, title: str = "") -> str:
+        """The picture as SVG."""
+        return to_svg(self.weights, self.source, self.target, title)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        weights = [[round(weight, 4) for weight in row] for row in self.weights.tolist()]
+        return {"source": list(self.source), "target": list(self.target), "links": self.links, "weights": weights}
+
+    def __str__(self) -> str:
+        return to_text(self.weights, self.source, self.target)
 
 
 class Translator:
@@ -90,6 +119,17 @@ class Translator:
         for owner, best in zip(owners, made, strict=True):
             results[owner] = _joined(results[owner], best) if results[owner] else best
         return [found or [Translation("", (), 0.0, 0.0, "blank")] for found in results]
+
+    def alignment(self, source: str, target: str | Sequence[int], layer: int | None = None) -> Alignment:
+        """How the tokens of a target, its end among them, looked at those of the source; see `generation.align`."""
+        written = list(self.target.encode(target) if isinstance(target, str) else target)
+        row, written = self._ids(source), [*written, self.end]
+        [weights] = align(self.model, self.encode([row]), [[self.begin]], [written], layer)
+        return Alignment(self._shown(self.source, row), self._shown(self.target, written), weights.float().cpu())
+
+    def _shown(self, tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, ...]:
+        texts = (tokenizer.token_bytes(token).decode(errors="replace") for token in ids)
+        return tuple("end" if token == tokenizer.end else text for token, text in zip(ids, texts, strict=True))
 
     def encode(self, rows: Sequence[Sequence[int]]) -> Encoded:
         """What the encoder makes of rows of ids, padded as needed."""

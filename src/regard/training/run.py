@@ -38,6 +38,7 @@ def train(
     data: Paths | Iterable[Paths] | None = None,
     out: Paths | None = None,
     *,
+    target: Paths | Iterable[Paths] | None = None,
     steps: int | None = None,
     size: str | None = None,
     seed: int | None = None,
@@ -46,10 +47,12 @@ def train(
     resume: bool = True,
     quiet: bool = False,
 ) -> Run:
-    """Trains a language model on text, into a folder; goes on where it stopped if the folder has a checkpoint.
+    """Trains a model into a folder; goes on where it stopped if the folder has a checkpoint.
 
-    what        a recipe (`gpt`, `gpt-char`), a preset, a TOML file, or settings; None: `gpt`, or what the folder holds
-    data        files, folders, `hf:…`, `builtin:…` (see `regard.data.sources`)
+    what        a recipe (`gpt`, `translate` …), a preset, a TOML file, or settings; None: `gpt`, or what the folder
+                holds
+    data        files, folders, `hf:…`, `builtin:…` (see `regard.data.sources`, `.pairs`)
+    target      files with the other side of pairs, line by line, where `data` has one only
     out         the folder; None: runs/ and the recipe's name
     size        tiny, small or base, from which a recipe derives the rest
     tokenizer   one to use instead of learning it
@@ -62,7 +65,7 @@ def train(
     checkpoint.prepare(folder)
     going_on = resume and checkpoint.newest_step(folder / "checkpoints") is not None
     before = _stored(folder) if going_on or what is None else None
-    config = _settle(what, before, data, steps, size, seed, tokenizer, overrides)
+    config = _settle(what, before, data, target, steps, size, seed, tokenizer, overrides)
     if going_on and before is not None:
         _refuse_changes(before, config, folder)
     rank, world = devices.join(config.training.device)
@@ -118,6 +121,7 @@ def _settle(
     what: str | RunConfig | os.PathLike[str] | None,
     before: RunConfig | None,
     data: Paths | Iterable[Paths] | None,
+    target: Paths | Iterable[Paths] | None,
     steps: int | None,
     size: str | None,
     seed: int | None,
@@ -139,8 +143,9 @@ def _settle(
     if before is not None and config.model.vocab_size == 1:  # it was left to the tokenizer
         config = config.replace(model=config.model.replace(vocab_size=before.model.vocab_size))
     values = config.to_dict()
-    if data is not None:
-        values["data"]["source"] = [str(data)] if isinstance(data, (str, os.PathLike)) else [str(d) for d in data]
+    for name, given in (("source", data), ("target", target)):
+        if given is not None:
+            values["data"][name] = [str(given)] if isinstance(given, (str, os.PathLike)) else [str(g) for g in given]
     if steps is not None:
         values["training"]["steps"] = steps
     if seed is not None:
