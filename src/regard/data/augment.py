@@ -16,11 +16,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from regard.features import Features
 from regard.seeds import derive_seed
 from regard.settings import Settings
 
@@ -39,13 +38,15 @@ class SpecAugment(Settings):
     warp: int = Field(0, ge=0)
     """W: how far a frame near the middle may be moved in time, and all others with it; 0: none is. The paper has 80."""
 
-    def __call__(self, features: Features, seed: int, step: int, rows: Sequence[int]) -> Features:
+    def __call__(
+        self, frames: Float[Tensor, "b s f"], lengths: Int[Tensor, "b"], seed: int, step: int, rows: Sequence[int]
+    ) -> Float[Tensor, "b s f"]:
         """The same for the same seed, step and number of the row; `rows` are the numbers of those given."""
-        frames = features.frames.clone()
-        for place, (row, length) in enumerate(zip(rows, features.lengths.tolist(), strict=True)):
+        frames = frames.clone()
+        for place, (row, length) in enumerate(zip(rows, lengths.tolist(), strict=True)):
             random = np.random.default_rng(derive_seed(seed, "augment", step, row))
             frames[place, :length] = self._one(frames[place, :length], random)
-        return Features(frames, features.lengths)
+        return frames
 
     def _one(self, x: Float[Tensor, "s f"], random: np.random.Generator) -> Float[Tensor, "s f"]:
         length, mels = x.shape
