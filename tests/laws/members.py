@@ -162,7 +162,8 @@ def recurrent() -> dict[str, ModelConfig]:
         (both, "gru", "before", "none"),
         ({"n_layers": 1}, "lstm", "before", {"kind": "additive", "bias": "none"}),
     ):
-        name = f"encoder-decoder {encoder.get('kind', 'transformer')} and recurrent {cell} {order} {label(cross) if isinstance(cross, dict) else cross}"
+        looks = label(cross) if isinstance(cross, dict) else cross
+        name = f"encoder-decoder {encoder.get('kind', 'transformer')} and recurrent {cell} {order} {looks}"
         decoder = {"kind": "recurrent", "n_layers": 2, "cell": cell, "order": order, "cross": cross}
         found[name] = {"encoder": encoder, "decoder": decoder}
     found["encoder-decoder recurrent and transformer"] = {"encoder": both, "decoder": {"n_layers": 1}}

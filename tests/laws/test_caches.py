@@ -17,11 +17,6 @@ def setup(name, rows=3):
     return model, more
 
 
-def rows_of(encoded, rows):
-    """An encoder's output for some of the rows."""
-    return encoded._replace(x=encoded.x[rows], mask=Padding(encoded.mask.lengths[rows]))
-
-
 @pytest.mark.parametrize("capacity", [None, 24])
 @pytest.mark.parametrize("name", DECODERS)
 def test_word_by_word_equals_all_at_once(name, capacity):
@@ -47,7 +42,7 @@ def test_prompts_of_unequal_length_stand_beside_each_other(name):
     model(prompt, mask=Padding(lengths), cache=cache, **more)
     steps = torch.cat([model(then[:, i : i + 1], cache=cache, **more) for i in range(4)], 1)
     for row, length in enumerate(lengths):
-        alone = {"encoded": rows_of(more["encoded"], slice(row, row + 1))} if more else {}
+        alone = {"encoded": more["encoded"].gather(torch.tensor([row]))} if more else {}
         ids = torch.cat([prompt[row, :length], then[row]])[None]
         close(steps[row], model(ids, **alone)[0, -4:])
 
@@ -60,7 +55,7 @@ def test_gather(name):
     cache = model.cache(3)
     model(ids, cache=cache, **more)
     cache.gather(rows)
-    more = {"encoded": rows_of(more["encoded"], rows)} if more else {}
+    more = {"encoded": more["encoded"].gather(rows)} if more else {}
     steps = torch.cat([model(then[:, i : i + 1], cache=cache, **more) for i in range(3)], 1)
     close(steps, model(torch.cat([ids[rows], then], 1), **more)[:, -3:])
 

@@ -39,6 +39,8 @@ class Encoded(NamedTuple):
 class StackModule(nn.Module):
     """What a model knows of its stacks: `forward`, and of an encoder `encode`, of a decoder its cache's entries."""
 
+    layers: nn.ModuleList
+
     def __init__(self, config: ModelConfig, name: str, vocab_size: int, tokens: Table | None = None) -> None:
         super().__init__()
         self.config: Any = config.stacks[name]
