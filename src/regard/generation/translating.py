@@ -214,28 +214,27 @@ def batches(lengths: Sequence[int], rows: int = ROWS, tokens: int = TOKENS) -> I
         yield batch
 
 
-SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？；])")
-WORD = re.compile(r"(?<=\s)")
+SENTENCE = re.compile(r"(?<=[.!?…])(?=\s)|(?<=[。！？；])")
+WORD = re.compile(r"(?<=\s)(?=\S)")
 
 
 def split(text: str, fits: Callable[[str], bool]) -> list[str]:
     """Parts that fit: whole sentences where possible, else words, else characters. Joined they are the text, but for
-    white space between sentences."""
-    for pieces, glue in ((SENTENCE.split(text), " "), (WORD.split(text), ""), (list(text), "")):
-        if all(fits(piece) for piece in pieces if piece.strip()):
-            return _gathered(pieces, glue, fits)
-        if glue == " " and len(pieces) > 1:
-            return [part for piece in pieces for part in split(piece, fits)]
+    white space at their ends."""
+    for pieces in (SENTENCE.split(text), WORD.split(text), list(text)):
+        if all(fits(piece.strip()) for piece in pieces):
+            return _gathered(pieces, fits)
+        if len(pieces) > 1 and len(pieces) < len(text):
+            return [part for piece in pieces if piece.strip() for part in split(piece.strip(), fits)]
     raise RegardError("the model reads less than one character at once, so this text cannot be split.")
 
 
-def _gathered(pieces: list[str], glue: str, fits: Callable[[str], bool]) -> list[str]:
+def _gathered(pieces: list[str], fits: Callable[[str], bool]) -> list[str]:
     """As many pieces together as fit."""
     parts: list[str] = []
     for piece in pieces:
-        joined = parts[-1] + glue + piece if parts else piece
-        if parts and fits(joined.strip()):
-            parts[-1] = joined
+        if parts and fits((parts[-1] + piece).strip()):
+            parts[-1] += piece
         elif piece.strip():
             parts.append(piece)
     return [part.strip() for part in parts]
