@@ -8,8 +8,8 @@ decoder is the one that writes from left to right, under a mask by which every w
 
 Source   Ghazvininejad et al. 2019, arXiv:1904.09324, §3 (the iterations), §3.3 (lengths).
 Cost     T passes over ℓ texts a sentence, however long it is; logits are made for masked words alone.
-Differs  The mask token itself is never written, nor what `never` names. `single` drops a word that repeats the one
-         before it when all is done; the scores are those of the text as it was written.
+Differs  The mask token is never written. `single` drops words that repeat the one before when all is done; the scores
+         stay those of the text as it was written.
 """
 
 from __future__ import annotations
@@ -18,46 +18,61 @@ from collections.abc import Collection
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from regard.attention import Padding, Prefix
 from regard.generation.beam import Hypothesis
 from regard.model import Encoded, Transformer
-from regard.settings import RegardError
+from regard.settings import RegardError, Settings
+
+
+class Refinement(Settings):
+    """How a text is written all at once, and refined."""
+
+    iterations: int = Field(10, ge=1)
+    """T: passes over a text."""
+    candidates: int = Field(5, ge=1)
+    """ℓ: lengths that are tried for each text."""
+    single: bool = False
+    """Whether a word that repeats the one before it is dropped at the end."""
 
 
 def mask_predict(
     model: Transformer,
     encoded: Encoded,
+    how: Refinement | None = None,
     *,
     mask: int,
-    iterations: int = 10,
-    candidates: int = 5,
-    n_best: int = 1,
     never: Collection[int] = (),
-    single: bool = False,
+    limit: int | None = None,
+    n_best: int = 1,
 ) -> list[list[Hypothesis]]:
-    """The `n_best` best texts of each source, best first, from so many `candidates` for its length.
+    """The `n_best` best texts of each source, best first.
 
-    A hypothesis' `log_probability` is the sum of log p_i when each word was last said, its `score` their mean. What a
-    row gives does not depend on the rows beside it.
+    mask: the id that stands for a word yet to be said. never: ids that are not words, such as the end token. limit: no
+    text is longer. A hypothesis' `log_probability` is Σ log p_i, each word's when it was last said; its `score` is
+    their mean. What a row gives does not depend on the rows beside it.
 
-    Raises `RegardError` where the model cannot tell lengths, and where a number is below 1 or more than there are.
+    Raises `RegardError` where the model does not tell lengths, or there are fewer of them than texts are asked for.
     """
+    how = how or Refinement()
     if model.length is None:
-        raise RegardError("this model does not tell how long its output will be: train one with mask_predict.")
-    most = model.length.limit
-    if iterations < 1 or not 1 <= n_best <= candidates <= most:
         raise RegardError(
-            f"{iterations} iterations, {candidates} candidates and the {n_best} best of them were asked for: at least "
-            f"1 iteration, 1 candidate and 1 best are needed, and there are {most} lengths to choose from."
+            "this model does not tell how long its output will be: take beam search, or train one with "
+            "training.objective=mask_predict."
+        )
+    candidates = min(how.candidates, model.length.limit, limit or model.length.limit)
+    if not 1 <= n_best <= candidates:
+        raise RegardError(
+            f"{n_best} texts of {candidates} lengths cannot be given: n_best is at least 1, at most the candidates."
         )
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            lengths = model.length(encoded.x, encoded.mask).topk(candidates).indices + 1
-            ids, log_p = _refine(model, encoded, lengths.flatten(), mask, iterations, sorted({mask, *never}))
+            lengths = model.length(encoded.x, encoded.mask)[:, :limit].topk(candidates).indices + 1
+            ids, log_p = _refine(model, encoded, lengths.flatten(), mask, how.iterations, sorted({mask, *never}))
     finally:
         model.train(training)
     total = log_p.sum(1).view_as(lengths)
@@ -67,7 +82,7 @@ def mask_predict(
         texts = []
         for score, place in zip(scores[row].tolist(), places, strict=False):
             text = ids[row * candidates + place, : int(lengths[row, place])].tolist()
-            text = _without_repeats(text) if single else text
+            text = _without_repeats(text) if how.single else text
             texts.append(Hypothesis(text, score, total[row, place].item(), "end"))
         found.append(texts)
     return found

@@ -47,8 +47,7 @@ class LengthHead(nn.Module):
         if real is None:
             real = torch.ones_like(slots, dtype=torch.bool)
         s = real.sum(1, keepdim=True)
-        share = real / s.clamp_min(1)
-        mean = torch.einsum("bsd,bs->bd", x, share.to(x.dtype).expand(len(x), -1))
+        mean = torch.einsum("bsd,bs->bd", x, real.to(x.dtype).expand(len(x), -1)) / s.clamp_min(1)
         n = torch.arange(1, self.limit + 1, device=x.device)
         beyond = (n - s).clamp(-self.limit, self.limit).expand(len(x), -1) + self.limit
         return self.itself(mean) + self.beyond(mean).gather(1, beyond)

@@ -24,7 +24,7 @@ from regard.data.batches import IGNORE, Batch
 from regard.data.pair_batches import pair_batch
 from regard.model import ModelConfig, StackConfig
 from regard.seeds import derive_seed
-from regard.settings import Part, SettingsError
+from regard.settings import Part, SettingsError, of_layer
 from regard.text import Tokenizer
 
 
@@ -72,6 +72,12 @@ class MaskPredict(Objective, kind="mask_predict"):
             raise SettingsError("mask_predict is for an encoder with a Transformer decoder: take the recipe translate")
         if model.length is None:
             raise SettingsError("mask_predict must be told the length of what it writes: set model.length.weight=1")
+        kinds = [of_layer(model.decoder.position, layer) for layer in range(model.decoder.n_layers)]
+        if not any(kind.kind != "none" and (not kind.needs or "weights" in kind.needs) for kind in kinds):
+            raise SettingsError(
+                f"to {kinds[0].kind} positions all places of a row of masks look alike, since they only weigh what is "
+                "the same everywhere: take learned or sinusoidal ones in the decoder"
+            )
         mask = tokenizer.special.get("mask") if self.mask is None else self.mask
         if mask is None:
             raise SettingsError(
