@@ -1,7 +1,7 @@
 """A score for each task, with the conventions printed beside it."""
 
 from regard.evaluation.bootstrap import Bootstrap
-from regard.evaluation.loss import Evaluation, batch_loss, total_loss
+from regard.evaluation.loss import Evaluation, batch_loss, given, total_loss
 from regard.evaluation.perplexity import Perplexity, evaluate, evaluate_part
 from regard.evaluation.transcription import TranscriptionScores, transcription_scores
 from regard.evaluation.translation import (
@@ -23,6 +23,7 @@ __all__ = [
     "bleu_by_length",
     "evaluate",
     "evaluate_part",
+    "given",
     "total_loss",
     "transcription_scores",
     "translation_differences",

@@ -48,8 +48,8 @@ class Evaluation(NamedTuple):
         return f"loss {self.loss:.4f} nats a token, perplexity {self.perplexity:,.2f}{bits}"
 
 
-def batch_loss(model: torch.nn.Module, batch: Batch, **objective: Any) -> Loss:
-    """The loss of a batch, with padding and other documents masked; `objective` goes to the head."""
+def given(batch: Batch) -> dict[str, Any]:
+    """What a model is told of a batch beside its inputs and targets: the mask, and of a translation the source."""
     mask = Mask()
     if batch.documents is not None:
         mask = mask & Documents(batch.documents)
@@ -57,10 +57,15 @@ def batch_loss(model: torch.nn.Module, batch: Batch, **objective: Any) -> Loss:
         mask = mask & Padding(batch.lengths)
     if batch.prefix is not None:
         mask = mask & Prefix(batch.prefix)
-    if batch.source is not None:
-        source_mask = None if batch.source_lengths is None else Padding(batch.source_lengths)
-        objective = {"source": batch.source, "source_mask": source_mask, **objective}
-    return model(batch.inputs, batch.targets, mask=mask, **objective)
+    if batch.source is None:
+        return {"mask": mask}
+    source_mask = None if batch.source_lengths is None else Padding(batch.source_lengths)
+    return {"mask": mask, "source": batch.source, "source_mask": source_mask}
+
+
+def batch_loss(model: torch.nn.Module, batch: Batch, **objective: Any) -> Loss:
+    """The loss of a batch, with padding and other documents masked; `objective` goes to the head."""
+    return model(batch.inputs, batch.targets, **given(batch), **objective)
 
 
 @torch.no_grad()
