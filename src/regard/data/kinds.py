@@ -2,4 +2,5 @@
 
 from regard.data.base import Data as Data
 from regard.data.pairs import PairsData as PairsData
+from regard.data.speech import SpeechData as SpeechData
 from regard.data.split import TextData as TextData

@@ -35,11 +35,11 @@ class CTCHead(nn.Module):
     def __init__(self, settings: CTC, vocab_size: int, d_model: int) -> None:
         super().__init__()
         self.weight, self.blank = settings.weight, vocab_size
-        self.output = Linear(d_model, vocab_size + 1)
+        self.head = Linear(d_model, vocab_size + 1)
 
     def forward(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s w"]:
         """Log-probabilities of each word, and last of the blank, for each of the encoder's vectors."""
-        logits = self.output(x)
+        logits = self.head(x)
         return (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
 
     def joined(
