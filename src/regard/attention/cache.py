@@ -180,7 +180,7 @@ class Cache:
         self.read_on(rows)
 
     def reorder(self, rows: Int[Tensor, "n"]) -> None:
-        """Keep these rows of what was written; the sources stay. Rows in a run may so share the source that they read."""
+        """Keep these rows of what was written; the sources stay. Neighbours may so share the source they read."""
         self.lengths = self.lengths.index_select(0, rows)
         for entry in self.entries:
             entry.gather(rows)

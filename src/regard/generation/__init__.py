@@ -1,5 +1,6 @@
 """Logits → ids → text: sampling, the engine, streaming, and the score of a text that is there already."""
 
+from regard.generation.alignment import align, links, to_svg, to_text
 from regard.generation.beam import Beam, Hypothesis, beam_search
 from regard.generation.engine import Candidate, Generation, Overflow, Step, generate
 from regard.generation.sampling import Sampling
@@ -17,9 +18,13 @@ __all__ = [
     "Sampling",
     "Step",
     "StopStrings",
+    "align",
     "beam_search",
     "generate",
+    "links",
     "log_probabilities",
     "stream",
+    "to_svg",
+    "to_text",
     "windows",
 ]

@@ -117,6 +117,10 @@ def linear(
     if not routed:
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
+    if not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        with _onednn():
+            made = torch.mm(rows, weight.t()) if bias is None else torch.addmm(bias, rows, weight.t())
+        return made.view(*x.shape[:-1], weight.shape[0])
     y: Tensor = torch.ops.regard.mm(rows, weight.t()) if torch.compiler.is_compiling() else _Product.apply(rows, weight)
     y = y.view(*x.shape[:-1], weight.shape[0])
     return y if bias is None else y + bias
