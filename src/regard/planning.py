@@ -202,7 +202,7 @@ def _attentions(config: ModelConfig, name: str, layer: int) -> list[Attention]:
 def _share(config: ModelConfig, name: str) -> float:
     """How many times a token goes through a linear map: once, but where a pyramid has joined it with its neighbours."""
     steps, encoder = name.split("."), config.encoder
-    if steps[1:] == ["start"]:
+    if steps[1:] == ["start"] or steps[0] == "length":
         return 1 / config.context_length
     if not isinstance(encoder, RecurrentConfig):
         return 1.0

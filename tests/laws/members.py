@@ -206,6 +206,7 @@ def members() -> dict[str, ModelConfig]:
         if Input.kinds()[part["kind"]].reads == "features":
             found[f"encoder-decoder source {label(part)}"] = config("encoder-decoder", source=part)
     found["encoder-decoder ctc"] = config("encoder-decoder", ctc={"weight": 0.3})
+    found["encoder-decoder length"] = config("encoder-decoder", length={"limit": 9})
     found |= recurrent()
     found["decoder layers differ"] = config(
         "decoder",

@@ -8,6 +8,7 @@ import torch
 from regard.attention import Mask, Padding
 from regard.model import ModelConfig, StackConfig, Transformer
 from regard.model.length import Length, LengthHead
+from regard.planning import plan
 from regard.settings import SettingsError
 from tests.laws.members import close
 
@@ -100,6 +101,13 @@ def test_first_scores_tell_lengths_apart_but_little():
     log_p = model.length(model.encode(torch.randint(11, (3, 6))).x, Mask()).log_softmax(-1)
     assert (log_p + math.log(12)).abs().max() < 1.0
     assert log_p.std() > 0
+
+
+def test_a_plan_counts_it_once_a_text():
+    config = translator().config
+    mine, without = plan(config), plan(config.replace(length=None))
+    assert mine.parameters["head"] - without.parameters["head"] == 12 * 8 + 12 + 25 * 8
+    assert mine.matmul_flops - without.matmul_flops == round(2 * (12 + 25) * 8 / 12)
 
 
 @pytest.mark.parametrize(
