@@ -101,8 +101,8 @@ class LogMel(Settings):
         x = torch.cat([x, x.new_zeros(max(0, (count - 1) * self.hop + self.window - len(x)))])
         windows = x.unfold(0, self.window, self.hop)[:count]
         shape, filters = torch.hann_window(self.window), _filters(self.rate, self.window, self.n_mels)
-        parts = [torch.fft.rfft(part * shape).abs().square() @ filters.T for part in windows.split(BLOCK)]
-        return torch.cat(parts).clamp_min(FLOOR)
+        spectra = (torch.view_as_real(torch.fft.rfft(part * shape)) for part in windows.split(BLOCK))
+        return torch.cat([part.square().sum(-1) @ filters.T for part in spectra]).clamp_min(FLOOR)
 
     def _normalised(self, mel: Float[Tensor, "s f"]) -> Float[Tensor, "s f"]:
         if self.normalise == "whisper":

@@ -4,6 +4,7 @@ from regard.feedforward import MLP, FeedForward, Gated
 from regard.inputs import Input, TokenInput
 from regard.model.cells import GRU, LSTM, Cell
 from regard.model.config import AnyStack, ModelConfig, RecurrentConfig, StackConfig
+from regard.model.ctc import CTC
 from regard.model.heads import Head, LanguageHead
 from regard.model.initialisation import Initialisation, Normal, Xavier, initialise
 from regard.model.losses import Loss, token_loss
@@ -12,6 +13,7 @@ from regard.model.transformer import Transformer
 from regard.residual import PostNorm, PreNorm, Residual
 
 __all__ = [
+    "CTC",
     "GRU",
     "LSTM",
     "MLP",

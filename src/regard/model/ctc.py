@@ -87,12 +87,12 @@ def _shapes(log_p: Tensor, labels: Tensor, lengths: Tensor, counts: Tensor, blan
     return log_p.new_empty(log_p.shape[0]), torch.empty_like(log_p, memory_format=torch.contiguous_format)
 
 
-def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
+def _save(ctx, inputs, output) -> None:
     ctx.save_for_backward(output[1])
     ctx.mark_non_differentiable(output[1])
 
 
-def _gradient(ctx, g: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[no-untyped-def]
+def _gradient(ctx, g: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     (gradient,) = ctx.saved_tensors
     return gradient * g[:, None, None], None, None, None, None
 
