@@ -236,6 +236,7 @@ class TestBootstrap:
         assert found["TER"].high < 0
         same = translation_differences(better, better, references, bootstrap=draws)["chrF2"]
         assert (same.value, same.low, same.high, same.greater) == (0, 0, 0, 0.5)
+        assert str(same) == "+0.00 (+0.00 to +0.00), higher in 50.0% of the draws"
 
     def test_wrong_settings_are_one_line(self):
         with pytest.raises(RegardError, match="confidence is 95"):

@@ -30,6 +30,9 @@ class Difference:
     greater: float
     """The share of draws in which it scores higher, equal ones counted half."""
 
+    def __str__(self) -> str:
+        return f"{self.value:+.2f} ({self.low:+.2f} to {self.high:+.2f}), higher in {self.greater:.1%} of the draws"
+
 
 @dataclass(frozen=True)
 class Bootstrap:

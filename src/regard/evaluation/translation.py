@@ -4,6 +4,7 @@
     chrF = 100 · 5 P R / (4 P + R)                                  P, R: of character n-grams, n = 1 … 6
     TER  = 100 · edits / words of the references                    an edit: a word put in, out or changed, or a move
 
+c and r are tokens of the translations and of the references, and all counts are summed over the set before dividing.
 A signature names everything that a number depends on; numbers with different ones cannot be compared. The target
 language chooses how BLEU finds words. Chinese and Japanese are also taken apart for TER. BLEU is of the whole set: it
 is 0 where no translation has four tokens.
