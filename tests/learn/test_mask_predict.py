@@ -44,13 +44,14 @@ def test_reversing_is_learnt_and_how_long_the_answer_is(tmp_path: Path) -> None:
     )
     training = TrainingConfig(
         steps=steps,
+        objective=MaskPredict(mask=MASK),
         optimiser=AdamW(),
         schedule=Cosine(learning_rate=3e-3, warmup=50),
         checkpoint_every=steps,
         device="cpu",
         compile="off",
     )
-    fit(Transformer(model), MaskPredict(mask=MASK).training(batches, training.seed), training, tmp_path)
+    fit(Transformer(model), batches, training, tmp_path)
 
     learnt = load_model(tmp_path).eval()
     asked = batches.at(steps + 1000, rows=200)

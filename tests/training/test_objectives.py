@@ -204,28 +204,9 @@ class TestSpanCorruption:
             SpanCorruption(**{"density": 0.3, "mean_length": 2.0, **changes}).ready(config, tokenizer())
 
 
-class Given:
-    """A source of training batches, and of evaluation batches, that says what it was asked for."""
-
-    def at(self, step, micro=0, rank=0, world=1):
-        return pairs([4 + step, 6], seed=100 * micro + 10 * rank + world)
-
-    def __len__(self):
-        return 3
-
-
-def test_a_source_gives_its_batches_as_the_objective_makes_them():
-    objective, given = MaskPredict(mask=MASK), Given()
-    training, evaluation = objective.training(given, seed=9), objective.evaluation(given)
-    assert equal(training.at(5, 1, 2, 4), objective.batch(given.at(5, 1, 2, 4), 9, 5))
-    assert len(evaluation) == 3
-    assert equal(evaluation.at(1), objective.batch(given.at(1), 0, 0))
-
-
-def test_next_word_leaves_all_as_it_is():
-    batch, given = text(2, 5), Given()
+def test_next_word_leaves_a_batch_as_it_is():
+    batch = text(2, 5)
     assert NextWord().batch(batch, 0, 0) is batch
-    assert NextWord().training(given, 0) is NextWord().evaluation(given) is given
     assert NextWord().ready(translator(), tokenizer()) == NextWord()
 
 
@@ -233,4 +214,5 @@ def test_next_word_leaves_all_as_it_is():
 def test_settings_round_trip(kind):
     made = Objective.resolve(kind)
     assert Objective.resolve(made.to_dict()) == made
+    assert made.every_word == (kind == "next_word")
     assert made.extra(128) == (6 if kind == "span_corruption" else 0)

@@ -12,7 +12,7 @@ Source   mask_predict: Ghazvininejad et al. 2019, arXiv:1904.09324, §2.2; span_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regard.data import spans
-from regard.data.batches import IGNORE, Batch, BatchSource, EvaluationSource
+from regard.data.batches import IGNORE, Batch
 from regard.data.pair_batches import pair_batch
 from regard.model import ModelConfig, StackConfig
 from regard.seeds import derive_seed
@@ -30,6 +30,9 @@ from regard.text import Tokenizer
 
 class Objective(Part, family="regard.training.objectives"):
     """What is learnt from a batch of text or pairs."""
+
+    every_word: ClassVar[bool] = False
+    """Whether each word of a text is predicted once, so that bits per byte can be counted."""
 
     def extra(self, context_length: int) -> int:
         """How many ids it needs beyond the tokenizer's: the last ones of the model's vocabulary."""
@@ -43,53 +46,15 @@ class Objective(Part, family="regard.training.objectives"):
         return self
 
     def batch(self, batch: Batch, seed: int, step: int) -> Batch:
-        """What the model is given of a batch at a step."""
+        """What the model is given of a batch at a step; evaluation takes step 0, and so always the same."""
         raise NotImplementedError
-
-    def training(self, batches: BatchSource, seed: int) -> BatchSource:
-        """These batches as the objective makes them."""
-        return Drawn(self, batches, seed)
-
-    def evaluation(self, batches: EvaluationSource) -> EvaluationSource:
-        """These batches as the objective makes them, always the same."""
-        return DrawnOnce(self, batches)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Training batches that an objective draws on, anew at each step."""
-
-    objective: Objective
-    batches: BatchSource
-    seed: int
-
-    def at(self, step: int, micro: int = 0, rank: int = 0, world: int = 1) -> Batch:
-        return self.objective.batch(self.batches.at(step, micro, rank, world), self.seed, step)
-
-
-@dataclass(frozen=True)
-class DrawnOnce:
-    """Evaluation batches that an objective has drawn on. They are no text from end to end any more."""
-
-    objective: Objective
-    batches: EvaluationSource
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def at(self, index: int) -> Batch:
-        return self.objective.batch(self.batches.at(index), 0, 0)
 
 
 class NextWord(Objective, kind="next_word"):
+    every_word: ClassVar[bool] = True
+
     def batch(self, batch: Batch, seed: int, step: int) -> Batch:
         return batch
-
-    def training(self, batches: BatchSource, seed: int) -> BatchSource:
-        return batches
-
-    def evaluation(self, batches: EvaluationSource) -> EvaluationSource:
-        return batches
 
 
 class MaskPredict(Objective, kind="mask_predict"):
