@@ -14,7 +14,8 @@ from regard.attention import Dot
 from regard.feedforward import MLP, Gated
 from regard.inputs import TokenInput
 from regard.layers import LayerNorm, RMSNorm
-from regard.model.config import ModelConfig, StackConfig
+from regard.model.cells import LSTM
+from regard.model.config import ModelConfig, RecurrentConfig, StackConfig
 from regard.model.heads import LanguageHead
 from regard.model.initialisation import Normal, Xavier
 from regard.positions import Learned, Rotary, Sinusoidal
@@ -139,6 +140,21 @@ def _nanogpt_char() -> ModelConfig:
     )
 
 
+def _sutskever() -> ModelConfig:
+    """The translator of 2014 without attention: four layers of LSTM that read, and four that write."""
+    stack = RecurrentConfig(n_layers=4, cell=LSTM(), cross=None)
+    return ModelConfig(
+        vocab_size=160_000,
+        target_vocab_size=80_000,
+        d_model=1000,
+        encoder=stack,
+        decoder=stack,
+        head=LanguageHead(tied=False),
+        initialisation=Normal(std=0.046),  # as spread as the paper's uniform draw from ±0.08
+    )
+
+
+_SUTSKEVER = "Sutskever, Vinyals & Le 2014, arXiv:1409.3215, §3.4"
 _VASWANI = "Vaswani et al. 2017, arXiv:1706.03762, table 3"
 _RADFORD = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners, table 2"
 _TOUVRON = "Touvron et al. 2023, arXiv:2307.09288, table 1"
@@ -146,6 +162,8 @@ _DEVLIN = "Devlin et al. 2018, arXiv:1810.04805, §3"
 _KARPATHY = "Karpathy 2022, github.com/karpathy/nanoGPT, config/train_shakespeare_char.py"
 
 PRESETS: dict[str, Preset] = {
+    # Theirs hands the encoder's states on as they are; here a map of 8M parameters makes the decoder's first states.
+    "sutskever-2014": Preset(_sutskever(), _SUTSKEVER, "384M", 392_040_000),
     "transformer-base": Preset(_transformer(512, 8, dropout=0.1), _VASWANI, "65M", 63_082_496),
     "transformer-big": Preset(_transformer(1024, 16, dropout=0.3), _VASWANI, "213M", 214_245_376),
     # The paper's table printed 117M, 345M, 762M and 1542M; its authors' repository corrected the first two.
