@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from figures.common import BLUE, COLOURS, GREY, heard, heat, label, make, panels, sizes, started
 from regard.feedforward import ACTIVATIONS, FeedForward
-from regard.inputs import Input
+from regard.inputs import Audio, Input
 from regard.layers import Linear, Norm
 from regard.model import ModelConfig, StackConfig, Transformer
 from regard.model.heads import Head
@@ -119,7 +119,10 @@ def feedforward(kinds: tuple[str, ...]) -> Figure:
 
 def inputs(kinds: tuple[str, ...]) -> Figure:
     """The vectors of the first words, how alike they are, and how many directions all of them take."""
-    module = started(make(Input, kinds[0]).build(256, sizes()))
+    part = make(Input, kinds[0])
+    if part.reads == "features":
+        return sound(part)
+    module = started(part.build(256, sizes()))
     x = module(torch.arange(256)[None], lambda x: x)[0]
     figure, (left, middle, right) = panels(3)
     heat(left, x[:24], "what stands for each word", "feature", "word")
@@ -128,6 +131,25 @@ def inputs(kinds: tuple[str, ...]) -> Figure:
     right.plot(range(1, 65), torch.linalg.svdvals(x).numpy(), ".", color=BLUE)
     right.set_ylim(0)
     label(right, "directions", "number", "singular value")
+    return figure
+
+
+def sound(part: Audio) -> Figure:
+    """Two tones and a rising one between silences: their samples, their frames, and the vectors made of them."""
+    rate = part.features.rate
+    times = torch.arange(rate // 4) / rate
+    tones = [torch.sin(2 * torch.pi * f * times) for f in (440.0, 1500.0, 300 + 6000 * times)]
+    silence = torch.zeros(rate // 10)
+    samples = torch.cat([silence, *(x for tone in tones for x in (0.5 * tone, silence))])
+    frames = part.features([samples.numpy()]).frames
+    module = started(part.build(1, sizes()), std=0.1)
+    x, _ = module.read(frames, None)
+    figure, every = panels(1, 3, height=1.5)
+    every[0].plot((torch.arange(len(samples)) / rate).numpy(), samples.numpy(), color=BLUE, linewidth=0.2)
+    every[0].set_xlim(0, len(samples) / rate)
+    label(every[0], "sound", "seconds", "")
+    heat(every[1], frames[0].T, f"{frames.shape[1]} frames", "frame", "mel", up=True)
+    heat(every[2], x[0].T, f"{x.shape[1]} vectors, which the encoder reads", "vector", "feature", up=True)
     return figure
 
 
