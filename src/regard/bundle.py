@@ -10,8 +10,18 @@ from typing import Any, overload
 
 import torch
 
-from regard.generation import Alternative, Beam, Generation, Overflow, Piece, Sampling, log_probabilities, stream
-from regard.generation.translating import Alignment, Overlong, Translation, Translator
+from regard.generation import (
+    Alternative,
+    Beam,
+    Generation,
+    Overflow,
+    Piece,
+    Refinement,
+    Sampling,
+    log_probabilities,
+    stream,
+)
+from regard.generation.translating import Alignment, How, Overlong, Translation, Translator
 from regard.model import Transformer
 from regard.settings import RegardError
 from regard.store import CONFIG, TARGET_TOKENIZER, load_model, load_tokenizer
@@ -198,7 +208,7 @@ class Model:
     def translate(
         self,
         texts: Sequence[str],
-        how: Beam | Sampling | None = None,
+        how: How | None = None,
         *,
         n_best: int = 1,
         tokens: int = TOKENS,
@@ -208,7 +218,7 @@ class Model:
     ) -> list[list[Translation]]:
         """The `n_best` texts that the model writes for each text, best first, with their scores.
 
-        how        `Beam(…)` (the default), or `Sampling(…)` to draw so many
+        how        `Beam(…)`, `Sampling(…)` to draw so many, or `Refinement(…)`; None: as the model was trained
         tokens     at most so many are written
         prefix     what each of them begins with
         overlong   a text longer than the model reads: "refuse", or "split" it where a sentence ends
@@ -315,8 +325,12 @@ def load(
     return model.to(device, dtype)
 
 
-def _search(settings: dict[str, Any]) -> Beam | Sampling:
+def _search(settings: dict[str, Any]) -> How | None:
     """How to write, from what was asked for. Raises `SettingsError` for a setting that there is not."""
+    if not settings:
+        return None
+    if settings.keys() <= Refinement.model_fields.keys():
+        return Refinement(**settings)
     if not settings.keys() - {"beams", *Beam.model_fields} or not settings.keys() & Sampling.model_fields.keys():
         beams = {"size": settings["beams"]} if "beams" in settings else {}
         return Beam(**{name: value for name, value in settings.items() if name != "beams"}, **beams)

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from regard.generation import Beam, Sampling
+from regard.generation import Beam, Refinement, Sampling
+from regard.generation.distil import distil
 from regard.generation.translating import Translator, batches, split
 from regard.model import ModelConfig, Normal, PreNorm, StackConfig, Transformer
+from regard.model.length import Length
 from regard.positions import Rotary
 from regard.settings import RegardError
 from tests.generation.models import byte_tokenizer
@@ -111,3 +113,55 @@ def test_an_alignment_has_a_row_a_token_and_sums_to_one(translator):
     assert found.svg().startswith("<svg")
     assert len(str(found).splitlines()) > 4
     assert found.to_dict()["links"] == found.links
+
+
+@pytest.fixture(scope="module")
+def at_once() -> Translator:
+    tokenizer = byte_tokenizer(("begin", "end", "mask"))
+    stack = StackConfig(n_layers=1, residual=PreNorm())
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size,
+        d_model=24,
+        n_heads=3,
+        context_length=24,
+        encoder=stack,
+        decoder=stack,
+        length=Length(limit=20),
+        initialisation=Normal(std=0.4),
+    )
+    return Translator(Transformer(config, 3).double().eval(), tokenizer)
+
+
+class TestMaskPredict:
+    """A model that tells how long its output will be writes all words at once."""
+
+    def test_it_is_how_such_a_model_is_decoded(self, at_once):
+        found = at_once.translate(TEXTS, limit=12, n_best=3)
+        assert found == at_once.translate(TEXTS, Refinement(), limit=12, n_best=3)
+        assert found != at_once.translate(TEXTS, Refinement(iterations=1), limit=12, n_best=3)
+        assert [best[0].finished for best in found] == ["end", "blank", "end", "blank", "end", "end"]
+        for best in found:
+            assert [one.score for one in best] == sorted((one.score for one in best), reverse=True)
+            assert all(not set(one.ids) & set(at_once.target.special.values()) for one in best)
+            assert all(len(one.ids) <= 12 for one in best)
+
+    def test_each_text_gives_what_it_gives_alone(self, at_once):
+        together = at_once.translate(TEXTS, limit=12)
+        for text, best in zip(TEXTS, together, strict=True):
+            [[alone]] = at_once.translate([text], limit=12)
+            assert (alone.text, alone.ids) == (best[0].text, best[0].ids)
+            assert alone.score == pytest.approx(best[0].score, abs=1e-9)
+
+    def test_what_it_cannot_do_is_refused(self, at_once, translator):
+        with pytest.raises(RegardError, match="all words at once: decode it with mask-predict"):
+            at_once.translate(TEXTS, Beam())
+        with pytest.raises(RegardError, match="leave the prefix out"):
+            at_once.translate(TEXTS, prefix="a")
+        with pytest.raises(RegardError, match="word by word: decode it with beam search"):
+            translator.translate(TEXTS, Refinement())
+
+
+def test_distilling_gives_the_best_text_of_each_source_in_order(translator):
+    expected = [(text, best[0].text) for text, best in zip(TEXTS, translator.translate(TEXTS, limit=9), strict=True)]
+    assert list(distil(translator, iter(TEXTS), limit=9, chunk=4)) == expected
+    assert len({text for _, text in expected}) > 3

@@ -127,10 +127,15 @@ def _how(
     sampling: dict[str, Any],
     refining: dict[str, Any],
 ) -> Any:
-    """How a translator chooses its words, from the options that were given."""
-    from regard.generation import Beam, Sampling
+    """How a translator chooses its words, from the options that were given; None: as it was trained."""
+    from regard.generation import Beam, Refinement, Sampling
 
     given = {name: value for name, value in beam.items() if value is not None}
+    rounds = {name: value for name, value in refining.items() if value is not None}
+    if decode == "mask-predict" or (decode == "auto" and rounds):
+        return Refinement(**rounds)
+    if decode == "auto" and samples == 1 and not given:
+        return None
     if decode == "sample" or (decode == "auto" and samples > 1):
         return Sampling(**sampling, seed=seed).seeded()
     if decode == "greedy":

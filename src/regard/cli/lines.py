@@ -16,8 +16,7 @@ from regard.settings import RegardError
 
 if TYPE_CHECKING:
     from regard.bundle import Model
-    from regard.generation import Beam, Sampling
-    from regard.generation.translating import Overlong, Translation
+    from regard.generation.translating import How, Overlong, Translation
 
 CHUNK = 512
 """Lines that are read before they are written for; among so many, those of equal length share batches."""
@@ -26,7 +25,7 @@ CHUNK = 512
 def write_lines(
     model: Model,
     prompt: str | None,
-    how: Beam | Sampling,
+    how: How | None,
     *,
     n_best: int,
     tokens: int,

@@ -21,11 +21,13 @@ from regard.attention import Padding
 from regard.generation.alignment import align, links, to_svg, to_text
 from regard.generation.beam import Beam, beam_search
 from regard.generation.engine import Generation
+from regard.generation.mask_predict import Refinement, mask_predict
 from regard.generation.sampling import Sampling
 from regard.model import Encoded, Transformer
 from regard.settings import RegardError
 from regard.text import Tokenizer
 
+How = Beam | Sampling | Refinement
 Overlong = Literal["refuse", "split"]
 ROWS = 64
 """Texts in a batch, at most."""
@@ -85,7 +87,7 @@ class Translator:
     def translate(
         self,
         texts: Sequence[str],
-        how: Beam | Sampling | None = None,
+        how: How | None = None,
         *,
         limit: int = 128,
         n_best: int = 1,
@@ -95,11 +97,17 @@ class Translator:
     ) -> list[list[Translation]]:
         """The `n_best` translations of each text, best first; with `Sampling` so many draws, in their order.
 
-        limit: target tokens at most. prefix: what every target begins with. first: the number of the first text, for
-        messages. Raises `RegardError`.
+        how: None is mask-predict for a model that writes all words at once, else beam search. limit: target tokens at
+        most. prefix: what every target begins with. first: the number of the first text, for messages. Raises
+        `RegardError`.
         """
         if overlong not in get_args(Overlong):
             raise RegardError(f"overlong is 'refuse' or 'split', got {overlong!r}.")
+        at_once = self.model.length is not None
+        how = how or (Refinement() if at_once else Beam())
+        if at_once != isinstance(how, Refinement):
+            ways = ("all words at once: decode it with mask-predict", "word by word: decode it with beam search")
+            raise RegardError(f"this model writes {ways[not at_once]}.")
         pieces: list[str] = []
         owners: list[int] = []
         for number, text in enumerate(texts):
@@ -110,9 +118,10 @@ class Translator:
             raise RegardError("a text that is split has one translation, joined of its parts: ask for n_best=1.")
         rows = [self._ids(piece) for piece in pieces]
         made: list[list[Translation]] = [[] for _ in pieces]
-        write = self._draws if isinstance(how, Sampling) else self._beams
+        writers: dict[type, Callable[..., list[list[Translation]]]]
+        writers = {Beam: self._beams, Sampling: self._draws, Refinement: self._refined}
         for batch in batches([len(row) for row in rows]):
-            found = write([rows[n] for n in batch], how, limit, n_best, prefix)  # type: ignore[arg-type]
+            found = writers[type(how)]([rows[n] for n in batch], how, limit, n_best, prefix)
             for number, translations in zip(batch, found, strict=True):
                 made[number] = translations
         results: list[list[Translation]] = [[] for _ in texts]
@@ -166,15 +175,25 @@ class Translator:
     def _prompts(self, count: int, prefix: str) -> list[list[int]]:
         return [[self.begin, *(self.target.encode(prefix) if prefix else ())]] * count
 
-    def _beams(
-        self, rows: list[list[int]], how: Beam | None, limit: int, n_best: int, prefix: str
-    ) -> list[list[Translation]]:
-        beam = how or Beam()
+    def _beams(self, rows: list[list[int]], how: Beam, limit: int, n_best: int, prefix: str) -> list[list[Translation]]:
         found = beam_search(
-            self.model, self._prompts(len(rows), prefix), beam, limit, end=self.end, n_best=n_best,
+            self.model, self._prompts(len(rows), prefix), how, limit, end=self.end, n_best=n_best,
             encoded=self.encode(rows),
         )  # fmt: skip
         return [[self._made(prefix, *one) for one in best] for best in found]
+
+    def _refined(
+        self, rows: list[list[int]], how: Refinement, limit: int, n_best: int, prefix: str
+    ) -> list[list[Translation]]:
+        special = self.target.special
+        if "mask" not in special:
+            raise RegardError("the tokenizer of the targets has no mask token, which mask-predict starts from.")
+        if prefix:
+            raise RegardError("mask-predict writes all words at once: leave the prefix out, or take beam search.")
+        found = mask_predict(
+            self.model, self.encode(rows), how, mask=special["mask"], never=special.values(), limit=limit, n_best=n_best
+        )
+        return [[self._made("", *one) for one in best] for best in found]
 
     def _made(
         self, prefix: str, ids: list[int], score: float, log_probability: float, finished: Literal["end", "limit"]
