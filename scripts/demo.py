@@ -1,11 +1,13 @@
-"""make demo: train a small language model on the Python documentation, and let it write, in a minute or two.
+"""make demo: train a small language model and a small translator, and watch both at work, in a few minutes.
 
-The text is on every machine: the help topics of the running Python.
+The data are on every machine: the help topics of the running Python, and dates as people write them in English, Chinese
+and German, from Unicode's locale data.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import time
 
@@ -13,8 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 import regard as rg
+from regard.evaluation.pairs import evaluate_pairs
+from regard.generation import Beam
 
 PROMPTS = ("The import statement", "A class definition")
+DATES = ("Sunday, March 5th, 2023", "3. Oktober 1990", "二〇一四年三月五日")
 
 
 def shade(probability: float) -> str:
@@ -24,15 +29,32 @@ def shade(probability: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=250, help="of the language model")
+    parser.add_argument("--dates-steps", type=int, default=600, help="of the translator of dates")
     parser.add_argument("--out", default="runs/demo")
     arguments = parser.parse_args()
     console = Console(highlight=False)
 
     began = time.perf_counter()
     shutil.rmtree(arguments.out, ignore_errors=True)
-    console.rule("Training on the Python documentation")
-    run = rg.train("gpt", data="builtin:python-docs", steps=arguments.steps, out=arguments.out)
+    language_model(console, f"{arguments.out}/docs", arguments.steps)
+    dates(console, f"{arguments.out}/dates", arguments.dates_steps)
+
+    console.rule(f"{time.perf_counter() - began:.0f} seconds. What to try next")
+    for line in (
+        f'regard generate {arguments.out}/docs "The yield expression" --temperature 0.7 --show-probabilities',
+        f'regard generate {arguments.out}/dates "3. Oktober 1990" --n-best 3 --align date.svg',
+        f"regard show {arguments.out}/docs        # its sizes, and what it costs",
+        "regard show rotary                # how it knows where a word stands",
+        "regard train gpt --data YOUR.txt --out runs/mine --steps 2000",
+        "regard train translate --data PAIRS.tsv --out runs/translator --steps 5000",
+    ):
+        print(f"  .venv/bin/{line}")
+
+
+def language_model(console: Console, out: str, steps: int) -> None:
+    console.rule("1 of 2. Training on the Python documentation")
+    run = rg.train("gpt", data="builtin:python-docs", steps=steps, out=out)
     lm = rg.load(run.folder)
 
     console.rule("What it learnt")
@@ -55,14 +77,19 @@ def main() -> None:
     ranking = ", ".join(f"{other.token!r} {other.probability:.0%}" for other in first.candidates)
     console.print(f"After {prompt!r} it expected: {ranking}", markup=False)
 
-    console.rule(f"{time.perf_counter() - began:.0f} seconds. What to try next")
-    for line in (
-        f'regard generate {arguments.out} "The yield expression" --temperature 0.7 --show-probabilities',
-        f"regard show {arguments.out}            # its sizes, and what it costs",
-        "regard show rotary               # how it knows where a word stands",
-        "regard train gpt --data YOUR.txt --out runs/mine --steps 2000",
-    ):
-        print(f"  .venv/bin/{line}")
+
+def dates(console: Console, out: str, steps: int) -> None:
+    console.rule("2 of 2. Learning to read dates: an encoder and a decoder")
+    run = rg.train("dates", steps=steps, out=out)
+    translator = rg.load(run.folder)
+
+    found = evaluate_pairs(translator, how=Beam(size=1))
+    console.rule(f"{found.scores.exact:.1%} of {found.scores.sentences:,} dates that it never saw are exact")
+    for text in DATES:
+        [[best]] = translator.translate([text])
+        console.print(f"{text}  →  {best.text}   p = {math.exp(best.log_probability):.0%}", markup=False)
+    console.print("\nWhere it looked, for each character that it wrote:\n")
+    console.print(f"{translator.alignment(text, best.ids)}", markup=False)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from regard.data.pair_store import PairStore, prepare_pairs
 from regard.data.pairs import PairsData, pairs
 from regard.settings import RegardError, SettingsError
 from regard.text import Tokenizer
+from regard.training.config import RunConfig
 
 BYTES = Tokenizer.train([], kind="bytes", special=("begin", "end"))
 
@@ -260,6 +261,4 @@ class TestSettings:
 
     def test_a_setting_of_another_kind_names_it(self):
         with pytest.raises(SettingsError, match="a kind that has it is 'pairs'"):
-            from regard.training import RunConfig
-
-            RunConfig.from_dict({"model": {}, "data": {"kind": "text", "max_ratio": 3}})
+            RunConfig.from_dict({"model": {}, "data": {"kind": "text", "swap": True}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -25,7 +25,10 @@ def evaluate(
     target: Annotated[
         list[str] | None, Parameter(help="Translators: files with the other side, where --data has one only.")
     ] = None,
-    beams: Annotated[int, Parameter(help="Translators: beginnings that the search keeps.")] = 4,
+    decode: Annotated[
+        Literal["auto", "beam", "mask-predict"], Parameter(help="Translators: how they write; auto: as they learnt.")
+    ] = "auto",
+    beams: Annotated[int | None, Parameter(help="Translators: beginnings that the search keeps; 4.")] = None,
     language: Annotated[
         str | None, Parameter(help="Translators: of the targets (de, zh …), which chooses BLEU's tokenizer.")
     ] = None,
@@ -53,11 +56,16 @@ def evaluate(
     lm = load(model, tokenizer=tokenizer, device=device)
     if lm.family == "encoder-decoder":
         from regard.evaluation.pairs import evaluate_pairs
-        from regard.generation import Beam
+        from regard.generation import Beam, Refinement
 
+        how: Any = None if beams is None else Beam(size=beams)
+        if decode == "mask-predict":
+            how = Refinement()
+        elif decode == "beam":
+            how = how or Beam()
         place = None if write is None else _writable(write)
         scores = evaluate_pairs(
-            lm, data, target or (), how=Beam(size=beams), language=language, tokenized=tokenized, lowercase=lowercase
+            lm, data, target or (), how=how, language=language, tokenized=tokenized, lowercase=lowercase
         )
         if place is not None:
             place.write_text("".join(f"{text}\n" for text in scores.written), encoding="utf-8")

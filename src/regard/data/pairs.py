@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
+from regard.data import dates
 from regard.data.base import Data
 from regard.data.formats import Format, Reading, extra, format_of, lines
 from regard.data.sources import existing, files, hugging_face, reading_set
@@ -279,8 +280,6 @@ PAIRS = {"train": 50_000, "validation": 1_000}
 
 
 def _dates(languages: tuple[str, ...], part: Which) -> Iterator[tuple[str, str]]:
-    from regard.data import dates
-
     return dates.pairs(PAIRS[part], part=part, languages=languages)
 
 
@@ -293,8 +292,7 @@ def _task(name: str, part: Which) -> Iterator[tuple[str, str]]:
 
 
 BUILTIN: dict[str, Callable[[Which], Iterator[tuple[str, str]]]] = {
-    "dates": partial(_dates, ("en", "zh", "de")),
-    **{f"dates-{language}": partial(_dates, (language,)) for language in ("en", "zh", "de")},
+    **{name: partial(_dates, languages) for name, languages in dates.NAMES.items()},
     **{name: partial(_task, name) for name in ("copy", "reverse", "sort")},
 }
 """Name → the pairs of a part."""

@@ -23,7 +23,7 @@ from regard.data.pair_store import PairStore
 from regard.data.pairs import PairsData, pairs
 from regard.evaluation.loss import Evaluation, total_loss
 from regard.evaluation.translation import LengthScores, TranslationScores, bleu_by_length, translation_scores
-from regard.generation import Beam
+from regard.generation import Beam, Refinement
 from regard.generation.translating import batches
 from regard.settings import RegardError
 
@@ -107,7 +107,7 @@ def evaluate_pairs(
     if not found:
         raise RegardError("there are no pairs to evaluate on.")
     sources, references = (tuple(side) for side in zip(*found, strict=True))
-    how = how or Beam()
+    how = how or (Beam() if model.transformer.length is None else Refinement())
     begun = time.perf_counter()
     best = model.translate(sources, how, tokens=tokens, overlong="split")
     seconds = time.perf_counter() - begun

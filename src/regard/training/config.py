@@ -12,7 +12,9 @@ from regard.model import ModelConfig
 from regard.settings import Settings, SettingsError
 from regard.text import TokenizerConfig
 from regard.training.average import Average
+from regard.training.objectives import NextWord, Objective
 from regard.training.optimisers import AdamW, Optimiser
+from regard.training.scheduled import ScheduledSampling
 from regard.training.schedules import Cosine, Schedule
 
 
@@ -26,6 +28,9 @@ class TrainingConfig(Settings):
     """Pairs: as many of about equal length as have so many tokens on their longer side; none: `batch_size` pairs."""
     accumulate: int = Field(1, ge=1)
     """Micro-batches into which a step's rows are cut, to need less memory; the step is the same."""
+    objective: Objective = NextWord()
+    sampled: ScheduledSampling | None = None
+    """How many of the words that a decoder reads are the right ones; none: all (teacher forcing)."""
     optimiser: Optimiser = AdamW()
     schedule: Schedule = Cosine(warmup=100)
     clip: float | None = Field(1.0, gt=0)
@@ -95,6 +100,8 @@ class RunConfig(Settings):
     """The same for what is written, where sources and targets share no vocabulary."""
     data: Data = TextData()
     model: ModelConfig
+    distil: str = ""
+    """A run that translates: what it writes for the sources is learnt in the place of their targets."""
     vectors: str = ""
     """A file of word vectors (word2vec's or GloVe's) that the table of a `word_vectors` input begins with."""
     training: TrainingConfig = TrainingConfig()
@@ -121,7 +128,7 @@ def differences(before: RunConfig, now: RunConfig) -> list[tuple[str, Any, Any]]
     return [
         (name, old, new)
         for name, old, new in _differences("", before.to_dict(), now.to_dict())
-        if name not in FREE and name not in ("recipe", "size")
+        if name not in FREE and name not in ("recipe", "size", "distil")
     ]
 
 

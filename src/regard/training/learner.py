@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regard.data.batches import BatchSource, EvaluationSource
+from regard.data.batches import Batch, BatchSource, EvaluationSource
 from regard.data.store import Part
 from regard.evaluation import Evaluation, batch_loss, total_loss
 from regard.feedforward.experts import overflow
@@ -24,6 +24,7 @@ from regard.training import checkpoint, guard
 from regard.training.average import swapped
 from regard.training.config import TrainingConfig
 from regard.training.devices import Place, placed_like, whole, worth_compiling
+from regard.training.objectives import Objective
 from regard.training.schedules import Noam
 
 OPTIMISER, AVERAGE = "optimiser.safetensors", "average.safetensors"
@@ -41,7 +42,9 @@ class Learner:
         tokenizer: Tokenizer | None = None,
         saved: Path | None = None,
         target_tokenizer: Tokenizer | None = None,
+        objective: Objective | None = None,
     ) -> None:
+        self.objective = objective or training.objective
         self.batches, self.training, self.place = batches, training, place
         self.tokenizer, self.target_tokenizer = tokenizer, target_tokenizer
         if saved:
@@ -102,7 +105,7 @@ class Learner:
 
     def _gradients(self, step: int, backward: bool = True) -> tuple[float, float, int]:
         training, place = self.training, self.place
-        parts = [self.batches.at(step - 1, micro, place.rank, place.world) for micro in range(training.accumulate)]
+        parts = [self._batch(step, micro) for micro in range(training.accumulate)]
         count = max(1, int(place.sum(sum(part.target_count for part in parts))[0]))
         terms = {"smoothing": training.smoothing, "z_loss": training.z_loss}
         forward = self.forward if backward else self.model
@@ -111,13 +114,22 @@ class Learner:
             torch.manual_seed(derive_seed(training.seed, "step", step, micro, place.rank))
             with place.exchanging(self.forward, micro == training.accumulate - 1):
                 with place.autocast():
-                    loss = batch_loss(forward, part.to(place.device), **{k: v for k, v in terms.items() if v})
+                    part = part.to(place.device)
+                    if training.sampled is not None:
+                        place_seed = derive_seed(training.seed, "sampled", step, micro, place.rank)
+                        part = training.sampled.mixed(self.model, part, step, place_seed)
+                    loss = batch_loss(forward, part, **{k: v for k, v in terms.items() if v})
                 if backward:  # processes average their gradients, so each must count for all
                     (loss.objective * (place.world / count)).backward()
             nats += loss.nll.cpu().double().sum().item()
             objective += loss.objective.item()
         nats, objective = place.sum(nats, objective)
         return nats / count, objective / count, count
+
+    def _batch(self, step: int, micro: int) -> Batch:
+        """This process's part of a step, as the objective has it."""
+        batch = self.batches.at(step - 1, micro, self.place.rank, self.place.world)
+        return self.objective.batch(batch, self.training.seed, step) if batch.target_count else batch
 
     def compile(self, kept: bool | None, steps: int) -> bool:
         """Compiles the forward pass if the settings say so; "auto" is as it was before (`kept`), else as it pays.
@@ -144,7 +156,8 @@ class Learner:
         with swapped(self.weights, average), self.place.autocast():
             for index in range(self.place.rank, math.ceil(len(batches) / world) * world, world):
                 # Sharded weights need as many passes on each process; one past the end counts for nothing.
-                more = total_loss(self.model, [batches.at(min(index, len(batches) - 1))])
+                batch = self.objective.batch(batches.at(min(index, len(batches) - 1)), self.training.seed, 0)
+                more = total_loss(self.model, [batch])
                 if index < len(batches):
                     nats, tokens = nats + more[0], tokens + more[1]
         nats, all_tokens = self.place.sum(nats, tokens)
@@ -154,7 +167,8 @@ class Learner:
                 "learning rate, or compute in float32 (training.dtype=float32)."
             )
         part = getattr(batches, "part", None)
-        return Evaluation.of(nats, int(all_tokens), part if isinstance(part, Part) else None)
+        whole_text = isinstance(part, Part) and self.objective.every_word
+        return Evaluation.of(nats, int(all_tokens), part if whole_text else None)
 
     def tensors(self, averaged: bool) -> dict[str, Tensor]:
         """The weights, whole, as a model's folder holds them; all processes must ask together."""

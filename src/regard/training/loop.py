@@ -83,6 +83,7 @@ def fit(
     *,
     tokenizer: Tokenizer | None = None,
     target_tokenizer: Tokenizer | None = None,
+    objective: Objective | None = None,
     validation: EvaluationSource | None = None,
     identity: dict[str, str] | None = None,
     resume: bool = True,
@@ -91,6 +92,7 @@ def fit(
 ) -> Run:
     """Trains a model into a folder, going on from the newest checkpoint there unless `resume` is False.
 
+    objective: what is learnt from a batch, with the ids that it needs; None: as the settings say.
     identity: what must be the same when the run is resumed, such as the fingerprints of data and tokenizer.
     sample: the text to show after an evaluation, by step. Raises `RegardError`.
     """
@@ -113,7 +115,8 @@ def fit(
 
     # What learns.
     place = devices.resolve(training.device, training.dtype, training.spread, resolved, show.say)
-    learner = Learner(model, batches, training, place, tokenizer, found.path if found else None, target_tokenizer)
+    saved = found.path if found else None
+    learner = Learner(model, batches, training, place, tokenizer, saved, target_tokenizer, objective)
     compiled = learner.compile(resolved.get("compile"), training.steps - state.step)
     resolved = {**place.resolved(), "compile": compiled}
 

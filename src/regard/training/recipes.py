@@ -2,8 +2,11 @@
 
 gpt         a decoder over word pieces: pre-norm, RMSNorm, rotary positions, Muon
 gpt-char    the same over characters, for small texts
-translate   an encoder and a decoder over word pieces that both languages share, three-way tied
-dates       the same over characters, on dates as people write them → ISO
+translate        an encoder and a decoder over word pieces that both languages share, three-way tied
+seq2seq-rnn      the same with the recurrent stacks and the attention of 2014
+mask-predict     the same, but that all words of a translation are written at once and then refined
+dates            the same over characters, on dates as people write them → ISO
+span-corruption  an encoder and a decoder that learn to fill in what was cut out of a text
 """
 
 from __future__ import annotations
@@ -12,17 +15,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from regard.attention import Dot
+from regard.attention import Additive, Dot
 from regard.data.pairs import PairsData
 from regard.layers import RMSNorm
-from regard.model import MLP, LanguageHead, ModelConfig, Normal, PreNorm, StackConfig
+from regard.model import MLP, LanguageHead, ModelConfig, Normal, PreNorm, RecurrentConfig, StackConfig, Xavier
+from regard.model.length import Length
 from regard.model.presets import PRESETS, preset
-from regard.positions import Rotary
+from regard.positions import Learned, Rotary
 from regard.settings import SettingsError, nearest
 from regard.text import TokenizerConfig
 from regard.training.average import Last
 from regard.training.config import RunConfig, TrainingConfig
-from regard.training.optimisers import Muon
+from regard.training.objectives import MaskPredict, SpanCorruption
+from regard.training.optimisers import AdamW, Muon
 from regard.training.schedules import WSD
 
 
@@ -116,6 +121,40 @@ def _dates(size: Size, steps: int) -> RunConfig:
     )
 
 
+def _seq2seq_rnn(size: Size, steps: int) -> RunConfig:
+    config = _translate(size, steps)
+    model = config.model.replace(
+        dropout=0.2,
+        encoder=RecurrentConfig(bidirectional=True),
+        decoder=RecurrentConfig(cross=Additive(), order="before"),
+        initialisation=Xavier(),
+    )
+    adam = AdamW(weight_decay=0.0, betas=(0.9, 0.98))
+    rate = WSD(learning_rate=2e-3, warmup=min(100, steps // 10), decay=0.4, shape="linear")
+    return config.replace(model=model, training=config.training.replace(optimiser=adam, schedule=rate))
+
+
+def _mask_predict(size: Size, steps: int) -> RunConfig:
+    """Its decoder is told where each word stands: rows of masks would look alike to positions that only compare."""
+    config = _translate(size, steps)
+    assert isinstance(config.tokenizer, TokenizerConfig)
+    assert config.model.decoder is not None
+    decoder = config.model.decoder.replace(position=Learned())
+    return config.replace(
+        tokenizer=config.tokenizer.replace(special=("begin", "end", "mask")),
+        model=config.model.replace(decoder=decoder, length=Length()),
+        training=config.training.replace(objective=MaskPredict()),
+    )
+
+
+def _span_corruption(size: Size, steps: int) -> RunConfig:
+    return RunConfig(
+        tokenizer=TokenizerConfig(kind="bpe", vocab_size=size.pieces),
+        model=_translator(size, n_layers=max(2, size.n_layers // 2)),
+        training=_training(size, steps).replace(objective=SpanCorruption()),
+    )
+
+
 def _translator(size: Size, n_layers: int | None = None, dropout: float = 0.1) -> ModelConfig:
     def stack() -> StackConfig:
         return StackConfig(
@@ -155,7 +194,10 @@ RECIPES: dict[str, Callable[[Size, int], RunConfig]] = {
     "gpt": _gpt,
     "gpt-char": _gpt_char,
     "translate": _translate,
+    "seq2seq-rnn": _seq2seq_rnn,
+    "mask-predict": _mask_predict,
     "dates": _dates,
+    "span-corruption": _span_corruption,
 }
 
 

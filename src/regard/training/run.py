@@ -106,6 +106,7 @@ def _fit(
         folder,
         tokenizer=ready.tokenizer,
         target_tokenizer=ready.target_tokenizer,
+        objective=ready.objective,
         validation=ready.validation,
         identity=ready.identity,
         resume=resume,

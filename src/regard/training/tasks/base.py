@@ -15,6 +15,7 @@ from regard.store import TARGET_TOKENIZER, TOKENIZER
 from regard.text import Tokenizer, TokenizerConfig
 from regard.training import checkpoint
 from regard.training.config import RunConfig
+from regard.training.objectives import Objective
 
 Say = Callable[[str], None]
 Given = Tokenizer | str | os.PathLike[str] | None
@@ -38,6 +39,8 @@ class Ready:
     """What must be the same when the run is resumed."""
     target_tokenizer: Tokenizer | None = None
     """Of the targets, where they have one of their own."""
+    objective: Objective | None = None
+    """With the ids that it needs; None: as the settings say."""
 
 
 class Task(Protocol):

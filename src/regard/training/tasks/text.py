@@ -27,7 +27,9 @@ class TextTask:
             lambda: texts(data.source, data.reading(say)), say, ", ".join(data.source),
         )  # fmt: skip
         store = prepare(data, tokenizer, folder / "data", say=say)
-        config = config.replace(data=data, model=config.model.replace(vocab_size=tokenizer.vocab_size))
+        extra = config.training.objective.extra(config.model.context_length)
+        config = config.replace(data=data, model=config.model.replace(vocab_size=tokenizer.vocab_size + extra))
+        config.training.objective.ready(config.model, tokenizer)
         write_down(config, folder, tokenizer)
         say(
             f"{len(store.train.ids):,} tokens to train on, {len(store.validation.ids) if store.validation else 0:,} to "
@@ -48,6 +50,8 @@ class TextTask:
         prompt = tokenizer.prompt(training.sample_prompt) or [0]
 
         def sample(model: Transformer, step: int) -> str:
+            if model.config.family != "decoder":
+                return ""
             sampling = Sampling(temperature=0.8, top_k=50, seed=derive_seed(training.seed, "sample", step) % 2**32)
             steps = Generation(model, [prompt], sampling, training.sample_tokens, end=tokenizer.end)
             return tokenizer.decode([step.id for step in steps])
@@ -60,6 +64,7 @@ class TextTask:
             f"{batches.epochs(training.steps):.2f} times the text",
             sample,
             {"tokenizer": tokenizer.fingerprint, "text": _fingerprint(store)},
+            objective=training.objective.ready(config.model, tokenizer),
         )
 
 

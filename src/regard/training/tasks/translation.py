@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
+from regard.bundle import load
 from regard.data.pair_batches import EvaluationPairs, PairBatches
 from regard.data.pair_store import PairStore, prepare_pairs
 from regard.data.pairs import PairsData, pairs
 from regard.data.store import keep_standard_input
-from regard.generation import generate
-from regard.generation.sampling import Sampling
+from regard.generation import Beam, Refinement
+from regard.generation.distil import distil
+from regard.generation.translating import Translator
 from regard.model import Transformer
 from regard.settings import RegardError, SettingsError
 from regard.store import TARGET_TOKENIZER, TOKENIZER
 from regard.text import Tokenizer
 from regard.training.config import RunConfig
+from regard.training.objectives import MaskPredict
 from regard.training.tasks.base import Given, Ready, Say, tokenizer_of, write_down
 
 
@@ -31,6 +33,8 @@ class TranslationTask:
             )
         data = keep_standard_input(config.data, folder)
         assert isinstance(data, PairsData)
+        if config.distil and not going_on:
+            data = distilled(data, config.distil, folder / "distilled", say)
         shared = config.target_tokenizer == "shared"
 
         def side(*names: str) -> Iterator[str]:
@@ -50,7 +54,8 @@ class TranslationTask:
         begin_and_end(writes)
         store = prepare_pairs(data, tokenizer, writes, folder / "data", say)
         sizes = {"vocab_size": tokenizer.vocab_size, "target_vocab_size": target.vocab_size if target else None}
-        config = config.replace(data=data, model=config.model.replace(**sizes))
+        config = config.replace(data=data, distil="", model=config.model.replace(**sizes))
+        config.training.objective.ready(config.model, writes)
         write_down(config, folder, tokenizer, target)
         vocabularies = f"{tokenizer.vocab_size:,}" + (f" and {target.vocab_size:,}" if target else "")
         say(
@@ -73,20 +78,18 @@ class TranslationTask:
         if store.validation is not None:
             validation = EvaluationPairs(store.validation, begin, end, limit=training.evaluate_windows)
 
+        how = Refinement() if isinstance(training.objective, MaskPredict) else Beam(size=1)
+
         def sample(model: Transformer, step: int) -> str:
             part = store.validation or store.train
             number = (step // max(1, training.evaluate_every)) % len(part)
-            source = part.source.row(number).astype("int64")
-            ids = torch.from_numpy(source)[None].to(next(model.parameters()).device)
-            with torch.inference_mode():
-                was = model.training
-                encoded = model.eval().encode(ids)
-                model.train(was)
-            [written] = generate(
-                model, [[begin]], Sampling(temperature=0.0), training.sample_tokens, end=end, encoded=encoded
+            given, expected = tokenizer.decode(part.source.row(number)), writes.decode(part.target.row(number))
+            was = model.training
+            [[best]] = Translator(model, tokenizer, target).translate(
+                [given], how, limit=max(1, training.sample_tokens), overlong="split"
             )
-            given, expected = tokenizer.decode(source), writes.decode(part.target.row(number))
-            return f"{given} → {writes.decode(written)}   ({expected})"
+            model.train(was)
+            return f"{given} → {best.text}   ({expected})"
 
         rows = f"{training.batch_tokens:,} tokens" if training.batch_tokens else f"{training.batch_size} pairs"
         return Ready(
@@ -97,6 +100,7 @@ class TranslationTask:
             sample,
             {"tokenizer": tokenizer.fingerprint, "target tokenizer": writes.fingerprint, "text": store.fingerprint},
             target,
+            training.objective.ready(config.model, writes),
         )
 
 
@@ -108,3 +112,29 @@ def begin_and_end(tokenizer: Tokenizer) -> tuple[int, int]:
             'give it one (tokenizer.special=["begin", "end"]).'
         )
     return tokenizer.opening, tokenizer.end
+
+
+def distilled(data: PairsData, teacher: str, folder: Path, say: Say) -> PairsData:
+    """The pairs with the targets of training as the teacher writes them; those of validation stay as they are."""
+    model = load(teacher)
+    if model.family != "encoder-decoder":
+        raise RegardError(f"{model.name} translates nothing, so it cannot be the teacher: name a run of pairs.")
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"Writing {model.name}'s translations of the sources.")
+    found = list(pairs(data))
+    sources = [pair.source for pair in found if pair.part == 0]
+    translator = Translator(model.transformer, model.tokenizer, model.target_tokenizer)
+    sides = {
+        "train": distil(translator, sources),
+        "validation": ((pair.source, pair.target) for pair in found if pair.part == 1),
+    }
+    kept = {}
+    for name, rows in sides.items():
+        place = folder / f"{name}.jsonl"
+        with place.open("w", encoding="utf-8") as file:
+            for count, (source, target) in enumerate(rows, start=1):
+                file.write(json.dumps({"source": source, "target": target}, ensure_ascii=False) + "\n")
+                if name == "train" and count % 10_000 == 0:
+                    say(f"Wrote {count:,} of {len(sources):,}.")
+        kept[name] = (str(place),) if place.stat().st_size else ()
+    return PairsData(source=kept["train"], validation=kept["validation"], validation_fraction=0)
