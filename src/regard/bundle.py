@@ -21,6 +21,7 @@ from regard.generation import (
     log_probabilities,
     stream,
 )
+from regard.generation.transcribing import Listening, Transcriber, Transcript
 from regard.generation.translating import Alignment, How, Overlong, Translation, Translator
 from regard.model import Transformer
 from regard.settings import RegardError
@@ -236,6 +237,21 @@ class Model:
         layer: of the decoder, counted from 0; None: the last but one, which aligns best.
         """
         return self._translator().alignment(source, target, layer)
+
+    def transcribe(
+        self, recording: str | os.PathLike[str] | bytes, how: Beam | None = None, *, tokens: int = 256
+    ) -> Transcript:
+        """What is said in a recording: a file, or its bytes. Raises `RegardError`."""
+        transcriber = Transcriber(self.transformer, self.tokenizer)
+        [heard] = transcriber.transcribe([transcriber.read(recording if isinstance(recording, bytes) else Path(recording))], how, tokens)
+        return heard
+
+    def listening(
+        self, recording: str | os.PathLike[str] | bytes, heard: Transcript, layer: int | None = None
+    ) -> Listening:
+        """What of the recording each token of its transcript listened to."""
+        transcriber = Transcriber(self.transformer, self.tokenizer)
+        return transcriber.listening(transcriber.read(recording if isinstance(recording, bytes) else Path(recording)), heard.ids, layer)
 
     def _translator(self) -> Translator:
         self._only("encoder-decoder", "writes one text for another")

@@ -23,6 +23,7 @@ from regard.generation.beam import Beam, beam_search
 from regard.generation.engine import Generation
 from regard.generation.mask_predict import Refinement, mask_predict
 from regard.generation.sampling import Sampling
+from regard.inputs import Audio
 from regard.model import Encoded, Transformer
 from regard.settings import RegardError
 from regard.text import Tokenizer
@@ -77,6 +78,8 @@ class Translator:
     """A model with the tokenizers of its two sides. Raises `RegardError` where nothing could end a target."""
 
     def __init__(self, model: Transformer, source: Tokenizer, target: Tokenizer | None = None) -> None:
+        if isinstance(model.config.source, Audio):
+            raise RegardError("this model reads sound, not text: give it recordings (regard transcribe).")
         self.model, self.source, self.target = model, source, target or source
         if self.target.opening is None or self.target.end is None:
             raise RegardError("the tokenizer of the targets has no end token, so a translation would never end.")
