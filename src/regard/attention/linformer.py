@@ -19,11 +19,10 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from regard.attention.mask import Documents, Padding, View
 from regard.attention.scored import Scored, ScoredModule
-from regard.layers import Embedding, Sizes, listening, tap
+from regard.layers import Embedding, Sizes, dropout, listening, tap
 from regard.positions import PositionModule
 from regard.settings import RegardError
 
@@ -73,7 +72,7 @@ class LinformerModule(ScoredModule):
             one, other = one * real[..., None], other * real[..., None]
         k, v = torch.einsum("bsj,bhse->bhje", one, k), torch.einsum("bsj,bhse->bhje", other, v)
         weights = self.share((q @ k.mT) * self.scale, None)
-        return F.dropout(weights, self.dropout, self.training) @ v
+        return dropout(weights, self.dropout, self.training) @ v
 
     def formula(
         self,
@@ -89,5 +88,5 @@ class LinformerModule(ScoredModule):
         left = q.new_ones(()) if seen is None else seen.to(q.dtype)
         pairs = torch.einsum("bhte,bhse->bhts", q, k) * left
         weights = tap(self.place, "slots", self.share(pairs @ one[:, None] * self.scale, None))
-        weights = F.dropout(weights, self.dropout, self.training)
+        weights = dropout(weights, self.dropout, self.training)
         return (weights @ other[:, None].mT * left) @ v

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from regard.attention.base import OFFERS, Attention, AttentionModule, Bias, CacheSlot
 from regard.attention.cache import Entry, KeysValues, Memory
 from regard.attention.mask import View
-from regard.layers import Sizes, listening, tap
+from regard.layers import Sizes, dropout, listening, tap
 from regard.layers.linear import fused
 from regard.positions import Places, PositionModule
 
@@ -149,7 +149,7 @@ class ScoredModule(AttentionModule):
         position: PositionModule,
     ) -> Float[Tensor, "b h t n"]:
         """The values, mixed by their weights."""
-        weights = F.dropout(weights, self.dropout, self.training)
+        weights = dropout(weights, self.dropout, self.training)
         mixed = torch.einsum("bhts,bhse->bhte", weights, v)
         beside = position.values(weights, view.q_at, view.k_at)
         return mixed if beside is None else mixed + beside
@@ -216,9 +216,10 @@ class ProductModule(ScoredModule):
         return bias.to(dtype) if seen is None else bias.to(dtype).masked_fill(~seen, float("-inf"))
 
     def takes_formula(self, q: Tensor, k: Tensor) -> bool:
-        """Where somebody listens, and where generated code is faster than the kernel."""
-        short = torch.compiler.is_compiling() and q.shape[2] * k.shape[2] <= SHORT and q.device.type == "cpu"
-        return short or listening()
+        """Where somebody listens; on a CPU, where generated code is faster, or the kernel has no dropout of its own."""
+        short = torch.compiler.is_compiling() and q.shape[2] * k.shape[2] <= SHORT
+        drops = self.training and self.dropout > 0 and not torch.compiler.is_compiling()
+        return (q.device.type == "cpu" and (short or drops)) or listening()
 
 
 def softmax(scores: Float[Tensor, "*b s"]) -> Float[Tensor, "*b s"]:

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from regard.feedforward.base import ACTIVATIONS, Activation, FeedForward, FeedForwardModule
 from regard.feedforward.gated import Gated
 from regard.feedforward.mlp import MLP
-from regard.layers import Linear, Linears, Sizes, listening, tap
+from regard.layers import Linear, Linears, Sizes, dropout, listening, tap
 from regard.settings import SettingsError
 
 
@@ -161,7 +161,7 @@ class ExpertsModule(FeedForwardModule):
             self.counts = counts if self.counts is None else self.counts + counts
 
     def _dropped(self, hidden: Tensor) -> Tensor:
-        return F.dropout(hidden, self.settings.dropout, self.training)
+        return dropout(hidden, self.settings.dropout, self.training)
 
 
 def overflow(load: Float[Tensor, "n"], capacity: float = 1.25) -> Float[Tensor, ""]:

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from regard.feedforward.base import ACTIVATIONS, Activation, FeedForward, FeedForwardModule
-from regard.layers import Linear, Sizes, tap
+from regard.layers import Linear, Sizes, dropout, tap
 
 
 class Gated(FeedForward, kind="gated"):
@@ -41,4 +40,4 @@ class GatedModule(FeedForwardModule):
 
     def forward(self, x: Float[Tensor, "b t d"], real: Bool[Tensor, "#b t"] | None = None) -> Float[Tensor, "b t d"]:
         hidden = tap(self.place, "hidden", self.activation(self.gate(x)) * self.up(x))
-        return self.down(F.dropout(hidden, self.dropout, self.training))
+        return self.down(dropout(hidden, self.dropout, self.training))

@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from regard.layers import Embedding, Norm, Sizes, Table, tap
+from regard.layers import Embedding, Norm, Sizes, Table, dropout, tap
 from regard.settings import Part
 
 
@@ -79,4 +78,4 @@ class InputModule(nn.Module):
         x = add_positions(x)
         if self.norm is not None:
             x = self.norm(x)
-        return tap(self.place, "input", F.dropout(x, self.dropout, self.training))
+        return tap(self.place, "input", dropout(x, self.dropout, self.training))

@@ -1,5 +1,6 @@
 """What every layer is made of: sizes, linear maps, embeddings, norms, and the taps that let one look inside."""
 
+from regard.layers.dropout import dropout
 from regard.layers.linear import Embedding, Linear, Linears, Table
 from regard.layers.norm import DyT, LayerNorm, Norm, RMSNorm, ScaleNorm
 from regard.layers.sizes import Sizes
@@ -16,6 +17,7 @@ __all__ = [
     "ScaleNorm",
     "Sizes",
     "Table",
+    "dropout",
     "formulas",
     "listening",
     "tap",

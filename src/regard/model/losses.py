@@ -6,7 +6,8 @@
 
 Where all logits would need gigabytes, some tokens are taken at a time: the gradient of the logits needs only what the
 forward pass of the same tokens has at hand, so it is taken there, turned at once into dX and dE, and its memory used
-again. This saves memory, not time: it runs at 0.94 to 1.0 of the plain head's speed.
+again. This saves memory, not time: it runs at 0.94 to 1.0 of the plain head's speed. With smoothing or z-loss it saves
+a pass over all logits too, and is taken always: 0.83 of the time in float32 and 0.72 in bfloat16 (1536 × 8000 logits).
 
 Source   Szegedy et al. 2016, arXiv:1512.00567, §7 (smoothing ε, over the whole vocabulary); Chowdhery et al. 2022,
          arXiv:2204.02311, §5 (z-loss ζ); Gemma Team 2024, arXiv:2408.00118, §2 (soft-cap).
@@ -67,7 +68,7 @@ def token_loss(
     """
     flat, flat_targets = x.flatten(0, 1), targets.flatten()
     if chunk is None:
-        chunk = CHUNK if flat.shape[0] * table.shape[0] >= LARGE else 0
+        chunk = CHUNK if flat.shape[0] * table.shape[0] >= LARGE or smoothing or z_loss else 0
     if not chunk or x.device.type != "cpu" or x.dtype == torch.float64:
         total, nll = _plain(flat, table, flat_targets, bias, smoothing, z_loss, softcap)
     else:

@@ -14,9 +14,8 @@ from collections.abc import Callable
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from regard.layers import Norm, Sizes
+from regard.layers import Norm, Sizes, dropout
 from regard.settings import Part
 
 Step = Callable[[Tensor], Tensor]
@@ -52,4 +51,4 @@ class ResidualModule(nn.Module):
 
     def dropped(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         """Dropout on what a step adds (§5.4 of the 2017 paper)."""
-        return F.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
