@@ -16,6 +16,7 @@ from PIL import Image
 from figures.attention import attention, pattern
 from figures.layers import feedforward, head, initialisation, inputs, norm, residual
 from figures.positions import positions, scaling
+from figures.recurrent import cell, stack
 from regard.pages import Page
 
 FAMILIES: dict[str, Callable[..., Figure]] = {
@@ -27,6 +28,8 @@ FAMILIES: dict[str, Callable[..., Figure]] = {
     "norm": norm,
     "residual": residual,
     "feed-forward": feedforward,
+    "stack": stack,
+    "cell": cell,
     "head": head,
     "initialisation": initialisation,
 }

@@ -34,6 +34,8 @@ FAMILIES = {
     "norm": Family("layers/norm", "how features keep a common size", "model.decoder.norm"),
     "residual": Family("residual", "how a layer's steps join the stream", "model.decoder.residual"),
     "feed-forward": Family("feedforward", "what is done to each token alone", "model.decoder.feedforward"),
+    "stack": Family("model/recurrent", "what stands in place of a Transformer's layers", "model.decoder"),
+    "cell": Family("model/cells", "how a recurrent layer goes from token to token", "model.decoder.cell"),
     "head": Family("model/heads", "what the last layer's output becomes", "model.head"),
     "initialisation": Family("model/initialisation", "how weights start", "model.initialisation"),
 }

@@ -2,13 +2,15 @@
 
 from regard.feedforward import MLP, FeedForward, Gated
 from regard.inputs import Input, TokenInput
+from regard.model.base import AnyStack, Encoded, StackModule
 from regard.model.cells import GRU, LSTM, Cell
-from regard.model.config import AnyStack, ModelConfig, RecurrentConfig, StackConfig
+from regard.model.config import ModelConfig, StackConfig
 from regard.model.ctc import CTC
 from regard.model.heads import Head, LanguageHead
 from regard.model.initialisation import Initialisation, Normal, Xavier, initialise
 from regard.model.losses import Loss, token_loss
-from regard.model.stack import Encoded, Stack, StackModule
+from regard.model.recurrent import RecurrentConfig, RecurrentStack
+from regard.model.stack import Stack
 from regard.model.transformer import Transformer
 from regard.residual import PostNorm, PreNorm, Residual
 
@@ -32,6 +34,7 @@ __all__ = [
     "PostNorm",
     "PreNorm",
     "RecurrentConfig",
+    "RecurrentStack",
     "Residual",
     "Stack",
     "StackConfig",

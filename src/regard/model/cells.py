@@ -8,7 +8,7 @@ with W, U and b of its own for each gate.
 Source   Cho et al. 2014, arXiv:1406.1078, §2.3, eq. 5–8 (GRU). Hochreiter & Schmidhuber 1997,
          doi:10.1162/neco.1997.9.8.1735, with the forget gate of Gers, Schmidhuber & Cummins 2000,
          doi:10.1162/089976600300015015 (LSTM). U starts orthogonal: Saxe, McClelland & Ganguli 2013, arXiv:1312.6120;
-         the forget gate's bias at 1: Jozefowicz, Zaremba & Sutskever 2015, §2.2 of "An Empirical Exploration of
+         the forget gate's bias at 1: Jozefowicz, Zaremba & Sutskever 2015, ICML, "An Empirical Exploration of
          Recurrent Network Architectures".
 Cost     3 (GRU) or 4 (LSTM) times n (d + n + 1) parameters for a state of n, the GRU n more; twice that in operations.
 Differs  Cho et al. reset the state before its matrix, U (r ⊙ h); here it is done after, as in cuDNN and torch, so that

@@ -11,39 +11,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from regard.attention import Additive, Attention, Dot, Full, Pattern
+from regard.attention import Attention, Dot, Full, Pattern
 from regard.attention.base import OFFERS
 from regard.feedforward import MLP, FeedForward
 from regard.inputs import Input, TokenInput
 from regard.layers import LayerNorm, Norm, Sizes
-from regard.model.cells import GRU, Cell
+from regard.model.base import AnyStack, Number, Width
 from regard.model.ctc import CTC
 from regard.model.heads import Head, LanguageHead
 from regard.model.initialisation import Initialisation, Normal
 from regard.model.length import Length
+from regard.model.recurrent import RecurrentConfig
 from regard.positions import Position, Sinusoidal
 from regard.residual import PostNorm, Residual
-from regard.settings import Part, PerLayer, Settings, SettingsError, of_layer
+from regard.settings import PerLayer, Settings, SettingsError, of_layer
 
-# Bounds keep every product of sizes countable, and a hostile file from building layers without end.
-Width = Annotated[int, Field(ge=1, le=2**24)]
-Number = Annotated[int, Field(ge=1, le=2**12)]
 Vocabulary = Annotated[int, Field(ge=1, le=2**32)]
 Context = Annotated[int, Field(ge=1, le=2**31)]
-
-
-class AnyStack(Part, family="regard.model.config"):
-    """A stack of layers of either kind; without a `kind` it is a Transformer's."""
-
-    n_layers: Number = 12
-    n_heads: Number | None = None
-    dropout: float | None = Field(None, ge=0, lt=1)
-
-    @classmethod
-    def resolve(cls, value: Any) -> Part:
-        if isinstance(value, dict) and "kind" not in value:
-            value = {"kind": StackConfig.kind, **value}
-        return super().resolve(value)
 
 
 class StackConfig(AnyStack, kind="transformer"):
@@ -59,23 +43,6 @@ class StackConfig(AnyStack, kind="transformer"):
     n_kv_heads: Number | None = None
     head_dim: Width | None = None
     d_ff: Width | None = None
-
-
-class RecurrentConfig(AnyStack, kind="recurrent"):
-    """A stack of recurrent layers, each as wide as the model. See `model/recurrent.py`."""
-
-    n_layers: Number = 1
-    n_heads: Number | None = 1
-    """Of the attention."""
-    cell: Cell = GRU()
-    bidirectional: bool = False
-    """Whether an encoder reads in both directions, with half of the width for each."""
-    pyramid: int = Field(0, ge=0)
-    """How many of an encoder's upper layers read pairs of the vectors below, and so halve the row."""
-    cross: Attention | None = Additive()
-    """How a decoder looks at the encoder; none: all it gets is what it starts from."""
-    order: Literal["before", "after", "fed"] = "before"
-    """Whether it looks before a step, which uses what it saw, or after it; fed: what leaves enters the next step."""
 
 
 class ModelConfig(Settings):

@@ -15,9 +15,10 @@ from regard.feedforward import MLP, Gated
 from regard.inputs import TokenInput
 from regard.layers import LayerNorm, RMSNorm
 from regard.model.cells import LSTM
-from regard.model.config import ModelConfig, RecurrentConfig, StackConfig
+from regard.model.config import ModelConfig, StackConfig
 from regard.model.heads import LanguageHead
 from regard.model.initialisation import Normal, Xavier
+from regard.model.recurrent import RecurrentConfig
 from regard.positions import Learned, Rotary, Sinusoidal
 from regard.residual import PostNorm, PreNorm
 from regard.settings import SettingsError, nearest

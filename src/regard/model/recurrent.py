@@ -22,23 +22,56 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.attention import Attention, Cache, CacheSlot, Causal, Documents, Entry, Mask, Memory, Padding, State, View
+from regard.attention import (
+    Additive,
+    Attention,
+    Cache,
+    CacheSlot,
+    Causal,
+    Documents,
+    Entry,
+    Mask,
+    Memory,
+    Padding,
+    State,
+    View,
+)
 from regard.layers import Linear, Sizes, Table, listening, tap, taps
-from regard.model.cells import States, kept
-from regard.model.config import ModelConfig, RecurrentConfig
-from regard.model.stack import Encoded, StackModule, check_cached
+from regard.model.base import AnyStack, Encoded, Number, StackModule, check_cached
+from regard.model.cells import GRU, Cell, States, kept
 from regard.positions import PositionModule
 from regard.settings import RegardError
 
+if TYPE_CHECKING:
+    from regard.model.config import ModelConfig
+
 Look = Callable[[Float[Tensor, "b t d"]], Float[Tensor, "b t d"]]
 """What states see of the source when they ask."""
+
+
+class RecurrentConfig(AnyStack, kind="recurrent"):
+    """A stack of recurrent layers, each as wide as the model."""
+
+    n_layers: Number = 1
+    n_heads: Number | None = 1
+    """Of the attention."""
+    cell: Cell = GRU()
+    bidirectional: bool = False
+    """Whether an encoder reads in both directions, with half of the width for each."""
+    pyramid: int = Field(0, ge=0)
+    """How many of an encoder's upper layers read pairs of the vectors below, and so halve the row."""
+    cross: Attention | None = Additive()
+    """How a decoder looks at the encoder; none: all it gets is what it starts from."""
+    order: Literal["before", "after", "fed"] = "before"
+    """Whether it looks before a step, which uses what it saw, or after it; fed: what leaves enters the next step."""
 
 
 class Rows(NamedTuple):

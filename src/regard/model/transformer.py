@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from regard.attention import Cache, Mask
 from regard.feedforward.base import FeedForwardModule
 from regard.layers import Table
-from regard.model.config import ModelConfig, RecurrentConfig
+from regard.model.base import Encoded, StackModule
+from regard.model.config import ModelConfig
 from regard.model.ctc import CTCHead
 from regard.model.initialisation import initialise
 from regard.model.length import LengthHead
 from regard.model.losses import Loss
-from regard.model.recurrent import RecurrentStack
-from regard.model.stack import Encoded, Stack, StackModule
+from regard.model.recurrent import RecurrentConfig, RecurrentStack
+from regard.model.stack import Stack
 from regard.settings import RegardError
 
 
