@@ -1,15 +1,18 @@
 """From recordings to a folder that transcribes: words that are tones, which a tiny model learns at once."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from regard.bundle import load
 from regard.data.speech import SpeechData
+from regard.evaluation.speech import evaluate_speech
 from regard.features import LogMel
-from regard.generation.transcribing import Transcriber
+from regard.generation.transcribing import Transcriber, transcribe
 from regard.inputs import Audio
-from regard.model import CTC, ModelConfig, StackConfig
+from regard.model import CTC, ModelConfig, StackConfig, Transformer
 from regard.settings import RegardError, SettingsError
 from regard.text import TokenizerConfig
 from regard.training.config import RunConfig, TrainingConfig
@@ -61,7 +64,10 @@ def test_it_learns_to_write_what_it_hears(run, recordings):
     data = config(recordings, 1).data
     unseen = data.utterances(data.read(RATE), "test", RATE)
     heard = ear.transcribe([one.samples for one in unseen])
-    assert np.mean([one.text == said.text for one, said in zip(heard, unseen, strict=True)]) > 0.9
+    right = np.mean([one.text == said.text for one, said in zip(heard, unseen, strict=True)])
+    assert right > 0.9
+    scores = evaluate_speech(ear, data)
+    assert (scores.recordings, scores.exact) == (20, right)
     spelt = ear.spelt([one.samples for one in unseen])
     assert np.mean([one == said.text for one, said in zip(spelt, unseen, strict=True)]) > 0.9
     alone = ear.transcribe([unseen[3].samples])[0]
@@ -76,11 +82,14 @@ def test_a_file_at_another_rate(run, recordings, tmp_path):
     for word in "132":
         parts += [0.3 * np.sin(2 * np.pi * WORDS[word] * np.arange(2880) / 16000), np.zeros(1600)]
     soundfile.write(tmp_path / "said.flac", np.concatenate(parts), 16000)
+    heard = transcribe(model.transformer, model.tokenizer, tmp_path / "said.flac", listening=True)
     sound = ear.read(tmp_path / "said.flac")
-    [heard] = ear.transcribe([sound])
     assert heard.text == "1 3 2"
     assert heard.seconds == pytest.approx(0.94, abs=0.01)
-    listening = ear.listening(sound, heard.ids)
+    listening = heard.listening
+    assert json.loads(json.dumps(heard.to_dict()))["text"] == str(heard) == "1 3 2"
+    assert "<svg" in listening.svg("said")
+    assert str(listening).splitlines()[-2].lstrip().startswith("end")
     assert listening.tokens == ("1", " ", "3", " ", "2", "end")
     assert listening.weights.shape == (6, -(-(len(sound) // FEATURES.hop) // 2))
     assert torch.allclose(listening.weights.sum(1), torch.ones(6), atol=1e-5)
@@ -103,7 +112,5 @@ def test_what_is_refused(recordings, tmp_path):
     with pytest.raises(RegardError, match="no recordings to read"):
         train(config(recordings, 2).replace(data=SpeechData()), out=tmp_path / "b", quiet=True)
     model = ModelConfig(vocab_size=9, d_model=8, n_heads=2, decoder=StackConfig(n_layers=1))
-    from regard.model import Transformer
-
     with pytest.raises(RegardError, match="reads text, not sound"):
         Transcriber(Transformer(model), None)

@@ -6,8 +6,9 @@ A recording is heard as a whole, and what is written for it does not depend on t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from regard.attention import Padding
 from regard.data.audio import read_sound
-from regard.generation.alignment import align
+from regard.generation.alignment import align, to_svg, to_text
 from regard.generation.beam import Beam, beam_search
 from regard.inputs import Audio
 from regard.model import Encoded, Transformer
@@ -28,6 +29,54 @@ SECONDS = 600.0
 """A recording that is transcribed may last so long."""
 
 
+ROWS = 32
+"""Recordings in a batch."""
+
+COLUMNS = 60
+"""Of a picture, at most."""
+
+
+@dataclass(frozen=True)
+class Listening:
+    """How much each token, the end last, listened to each vector of the encoder. `print` draws it for a terminal."""
+
+    tokens: tuple[str, ...]
+    weights: Float[Tensor, "t s"]
+    """Rows sum to 1."""
+    seconds_per_vector: float
+
+    @property
+    def times(self) -> list[tuple[float, float]]:
+        """From when to when each token listened: where the middle nine tenths of its look lie, in seconds."""
+        sums = self.weights.double().cumsum(1)
+        first, last = (sums < 0.05).sum(1), (sums < 0.95).sum(1)
+        step = self.seconds_per_vector
+        return [(low * step, (high + 1) * step) for low, high in zip(first.tolist(), last.tolist(), strict=True)]
+
+    def svg(self, title: str = "") -> str:
+        """The picture as SVG: a row a token, a column a stretch of the sound, named by where it begins."""
+        return to_svg(*self._stretches(), self.tokens, title)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {
+            "tokens": list(self.tokens),
+            "times": [[round(second, 3) for second in time] for time in self.times],
+            "seconds_per_vector": self.seconds_per_vector,
+            "weights": [[round(weight, 4) for weight in row] for row in self.weights.tolist()],
+        }
+
+    def __str__(self) -> str:
+        return to_text(*self._stretches(), self.tokens)
+
+    def _stretches(self) -> tuple[Float[Tensor, "t c"], list[str]]:
+        """As many vectors taken together as leave few enough columns, and when each column begins."""
+        together = -(-self.weights.shape[1] // COLUMNS)
+        columns = [part.sum(1) for part in self.weights.split(together, dim=1)]
+        names = [f"{place * together * self.seconds_per_vector:.1f}" for place in range(len(columns))]
+        return torch.stack(columns, 1), names
+
+
 @dataclass(frozen=True)
 class Transcript:
     """What was heard. `log_probability` is the model's own, in nats, the end token included."""
@@ -37,26 +86,31 @@ class Transcript:
     log_probability: float
     seconds: float
     """Of the sound."""
+    listening: Listening | None = None
+    """Where it was asked for."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        listening = None if self.listening is None else self.listening.to_dict()
+        return {**vars(self), "ids": list(self.ids), "listening": listening}
 
     def __str__(self) -> str:
         return self.text
 
 
-@dataclass(frozen=True)
-class Listening:
-    """How much each token, the end last, listened to each vector of the encoder. Rows sum to 1."""
-
-    tokens: tuple[str, ...]
-    weights: Float[Tensor, "t s"]
-    seconds_per_vector: float
-
-    @property
-    def times(self) -> list[tuple[float, float]]:
-        """From when to when each token listened most: where nine tenths of its look lie, in seconds."""
-        totals = self.weights.double().cumsum(1)
-        low, high = (totals < 0.05).sum(1), (totals < 0.95).sum(1)
-        step = self.seconds_per_vector
-        return [(first * step, (last + 1) * step) for first, last in zip(low.tolist(), high.tolist(), strict=True)]
+def transcribe(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    path: str | Path | bytes,
+    beam: Beam | None = None,
+    limit: int = 256,
+    listening: bool = False,
+) -> Transcript:
+    """What is said in a file of sound, or in its bytes. Raises `RegardError`."""
+    ear = Transcriber(model, tokenizer)
+    sound = ear.read(path)
+    [found] = ear.transcribe([sound], beam, limit)
+    return replace(found, listening=ear.listening(sound, found.ids)) if listening else found
 
 
 class Transcriber:
@@ -76,16 +130,17 @@ class Transcriber:
         return read_sound(path, self.features.rate, longest=SECONDS).samples
 
     def transcribe(self, sounds: Sequence[np.ndarray], beam: Beam | None = None, limit: int = 256) -> list[Transcript]:
-        """What is said in each sound, of at most `limit` tokens."""
-        encoded = self.encode(sounds)
-        beam = beam or Beam(size=4)
-        found = beam_search(self.model, [[self.begin]] * len(sounds), beam, limit, end=self.end, encoded=encoded)
-        return [
-            Transcript(
-                self.tokenizer.decode(best.ids), tuple(best.ids), best.log_probability, len(sound) / self.features.rate
-            )
-            for [best, *_], sound in zip(found, sounds, strict=True)
-        ]
+        """What is said in each sound [n], in at most `limit` tokens; some are heard at a time, those of a length."""
+        order = sorted(range(len(sounds)), key=lambda number: len(sounds[number]))
+        found: dict[int, Transcript] = {}
+        for start in range(0, len(order), ROWS):
+            rows = order[start : start + ROWS]
+            encoded, prompts = self.encode([sounds[row] for row in rows]), [[self.begin]] * len(rows)
+            best = beam_search(self.model, prompts, beam or Beam(), limit, end=self.end, encoded=encoded)
+            for row, [one, *_] in zip(rows, best, strict=True):
+                text, seconds = self.tokenizer.decode(one.ids), len(sounds[row]) / self.features.rate
+                found[row] = Transcript(text, tuple(one.ids), one.log_probability, seconds)
+        return [found[row] for row in range(len(sounds))]
 
     def listening(self, sound: np.ndarray, ids: Sequence[int], layer: int | None = None) -> Listening:
         """What each token of a transcript listened to. Raises `RegardError` where attention tells no weights."""
