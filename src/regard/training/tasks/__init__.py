@@ -13,4 +13,4 @@ from regard.training.tasks.translation import TranslationTask
 TASKS: dict[str, Task] = {"text": TextTask(), "pairs": TranslationTask(), "speech": SpeechTask()}
 """The kind of data → what is done with it."""
 
-__all__ = ["TASKS", "Ready", "Task"]
+__all__ = ["TASKS", "Ready", "SpeechTask", "Task", "TextTask", "TranslationTask"]
