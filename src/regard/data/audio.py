@@ -175,14 +175,13 @@ class Resampler:
         """The outputs up to number `end`."""
         assert self.filters is not None
         parts = [np.zeros(0, dtype=np.float32)]
+        if self.made < end:
+            windows = np.lib.stride_tricks.sliding_window_view(self.waiting, 2 * self.half)
         while self.made < end:
-            numbers = np.arange(self.made, min(end, self.made + (1 << 15)))
+            numbers = np.arange(self.made, min(end, self.made + (1 << 12)))
             whole, phase = numbers * self.down // self.up, numbers * self.down % self.up
-            start = whole - self.half + 1 - self.first
-            total = np.zeros(len(numbers))
-            for tap in range(2 * self.half):  # in this order always, be the pieces as they may
-                total += self.waiting[start + tap] * self.filters[phase, tap]
-            parts.append(total.astype(np.float32))
+            seen = windows[whole - self.half + 1 - self.first] * self.filters[phase]
+            parts.append(seen.sum(axis=1).astype(np.float32))  # each row in the same order, be the pieces as they may
             self.made += len(numbers)
         needed = self.made * self.down // self.up - self.half + 1
         if needed > self.first:
