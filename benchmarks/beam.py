@@ -1,6 +1,6 @@
 """Beam search beside `transformers` generate: the same Marian weights, the same words out, in one process, in turn.
 
-    python -m benchmarks.beam [--rounds 7]
+    python -m benchmarks.beam [--rounds 7] [--threads 2]
 
 Target tokens a second of 32 sentences × 24 words with 4 beams (float32, two threads): 3 + 3 layers of width 256, a
 feed-forward of 1024, a vocabulary of 8000. Weights are drawn with a spread, so that the beams have something to decide.
@@ -75,8 +75,10 @@ def ours(model: Any) -> Transformer:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--rounds", type=int, default=7)
-    rounds = arguments.parse_args().rounds
-    torch.set_num_threads(2)
+    arguments.add_argument("--threads", type=int, default=2)
+    options = arguments.parse_args()
+    rounds = options.rounds
+    torch.set_num_threads(options.threads)
     peer = theirs()
     model = ours(peer)
     source = torch.randint(1, V - 1, (SENTENCES, WORDS), generator=torch.Generator().manual_seed(1))
@@ -108,7 +110,8 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - begun)
     for name, times in seconds.items():
         ratio = statistics.median(x / y for x, y in zip(seconds["transformers"], times, strict=True))
-        print(f"  {name:<12} median {words / statistics.median(times):6.0f} words/s   {ratio:5.2f} × transformers")
+        middle, best = words / statistics.median(times), words / min(times)
+        print(f"  {name:<12} median {middle:6.0f} words/s   best {best:6.0f}   {ratio:5.2f} × transformers")
 
 
 if __name__ == "__main__":

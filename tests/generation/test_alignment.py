@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from regard.attention import Padding
 from regard.generation import Beam, align, beam_search, links, to_svg, to_text
 from regard.layers import taps
-from regard.model import ModelConfig, Normal, StackConfig, Transformer
+from regard.model import ModelConfig, Normal, RecurrentConfig, StackConfig, Transformer
 from regard.settings import RegardError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -41,6 +41,37 @@ def test_rows_of_unequal_length_are_what_each_gives_alone(layer, heard):
         assert found[row].shape == (len(text), lengths[row])
         torch.testing.assert_close(found[row], weights, rtol=0, atol=1e-12)
         torch.testing.assert_close(found[row].sum(-1), torch.ones(len(text), dtype=torch.float64))
+
+
+DECODERS = {order: RecurrentConfig(n_layers=2, order=order) for order in ("before", "after", "fed")}
+DECODERS["transformer"] = StackConfig(n_layers=2, residual="pre")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("coverage", [0.0, 0.5])
+@pytest.mark.parametrize("name", DECODERS)
+def test_scores_of_a_search_are_those_of_its_texts_read_again(name, coverage):
+    """log p and coverage of each text by teacher-forced passes; the words of a prefix cover too."""
+    encoder = RecurrentConfig(n_layers=1, bidirectional=True) if name != "transformer" else StackConfig(n_layers=1)
+    config = ModelConfig(
+        vocab_size=13, d_model=12, n_heads=2, context_length=24, encoder=encoder, decoder=DECODERS[name],
+        initialisation=Normal(std=0.5),
+    )  # fmt: skip
+    model = Transformer(config, 1).double().eval()
+    sources, lengths = torch.randint(13, (2, 6), generator=torch.Generator().manual_seed(1)), torch.tensor([6, 3])
+    prompts, beam = [[0], [0, 2]], Beam(size=3, coverage=coverage)
+    encoded = model.encode(sources, Padding(lengths))
+    for row, found in enumerate(beam_search(model, prompts, beam, 6, end=1, n_best=3, encoded=encoded)):
+        source, prompt = sources[row : row + 1, : lengths[row]], prompts[row]
+        assert len(found) == 3
+        for one in found:
+            text = [*one.ids, 1] if one.finished == "end" else one.ids
+            log_p = model(torch.tensor([[*prompt, *text]]), source=source)[0, len(prompt) - 1 : -1].log_softmax(-1)
+            own = log_p.gather(1, torch.tensor(text)[:, None]).sum().item()
+            [looked] = align(model, model.encode(source), [prompt[:1]], [[*prompt[1:], *text]])
+            covered = looked.sum(0).clamp_max(1.0).log().sum().item()
+            assert one.log_probability == pytest.approx(own, abs=1e-9)
+            assert one.score == pytest.approx(own / len(text) + coverage * covered, abs=1e-9)
 
 
 def test_the_only_layer_is_the_one():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from regard.attention import Padding
-from regard.generation.beam import Beam, beam_search
+from regard.generation.beam import Beam, beam_search, top
 from regard.layers import taps
 from regard.model import ModelConfig, Normal, StackConfig, Transformer
 from regard.settings import RegardError, SettingsError
@@ -261,6 +261,19 @@ def test_groups_avoid_each_others_words():
         best = model(torch.tensor([[1]]))[0, -1].log_softmax(-1).topk(4)
     assert {one.ids[0] for one in found} == set(best.indices.tolist())
     assert sorted(one.log_probability for one in found) == pytest.approx(sorted(best.values.tolist()))
+
+
+@pytest.mark.parametrize("length", [5, 640, 1999])
+def test_the_largest_of_long_rows(length):
+    x = torch.randn(3, length, generator=torch.Generator().manual_seed(length))
+    x[1, -1], x[1, -3] = 9.0, math.inf
+    x[2] = -math.inf
+    value, place = top(x, 4, run=16)
+    assert torch.equal(value, x.topk(4).values)
+    assert torch.equal(x.gather(1, place), value)
+    assert all(len(set(row)) == 4 for row in place.tolist())
+    x[0, 3] = math.nan
+    assert top(x, 4, run=16)[0][0, 0].isnan()
 
 
 def test_what_cannot_be_searched_is_refused():

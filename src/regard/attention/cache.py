@@ -145,6 +145,10 @@ class State(Entry):
 class Memory(State):
     """What a layer keeps of an encoder's output, as keys and values or as a state: written once, by the first step."""
 
+    def write(self, *tensors: Tensor) -> None:
+        """In the order in which each step reads them."""
+        self.tensors = tuple(x.contiguous() for x in tensors)
+
     def reset(self, rows: Int[Tensor, "n"]) -> None:
         raise RegardError("a row that reads an encoder cannot be reset alone: make a new cache for the new source.")
 

@@ -145,6 +145,7 @@ class _Search:
             text[row, : len(prompt)] = torch.tensor(prompt)
         self.cache: Cache = model.cache(len(prompts), text.shape[1] + self.longest - 1)
         self.looks = Looks() if beam.coverage and encoded is not None else None
+        self.covered = self.real = torch.empty(0)  # [r g·k s], Σ_j p_ij of each beam; [r s], which i are words
         logits = self._read(text, lengths)
 
         rows, g, k = len(prompts), beam.groups, beam.size // beam.groups
@@ -214,7 +215,7 @@ class _Search:
             value.sub_(cost[:, None])
         # So many that k of them do not end: each beam has at most len(ends) continuations that do.
         count = min(k * (1 + len(self.ends)), k * v)
-        value, flat = value.flatten(1).topk(count)
+        value, flat = top(value.flatten(1), count)
         if bool(value[:, 0].isnan().any()):
             raise RegardError(
                 f"the model's logits are not finite at token {step + 1}: its weights are damaged, or its training "
@@ -312,6 +313,22 @@ class _Search:
     def _logits(self, last: Float[Tensor, "n 1 d"]) -> Float[Tensor, "n v"]:
         logits = self.model.head(last, self.model.last_stack.input.tokens)[:, 0]
         return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def top(x: Float[Tensor, "r n"], count: int, run: int = 64) -> tuple[Float[Tensor, "r m"], Int[Tensor, "r m"]]:
+    """The `count` largest of each row, and where they stand: a third of the time of `topk` on long rows.
+
+    They stand in the `count` runs with the largest maxima, or behind the last whole run.
+    """
+    whole = x.shape[1] // run
+    if whole <= 4 * count:
+        return x.topk(count)
+    best = x[:, : whole * run].unflatten(1, (whole, run)).amax(-1).topk(count).indices
+    among = (best[:, :, None] * run + torch.arange(run, device=x.device)).flatten(1)
+    behind = torch.arange(whole * run, x.shape[1], device=x.device).expand(len(x), -1)
+    among = torch.cat([among, behind], 1)
+    value, place = x.gather(1, among).topk(count)
+    return value, among.gather(1, place)
 
 
 def _check(
