@@ -55,7 +55,7 @@ def both_ways(model, ids, source):
 @torch.no_grad()
 def plain(model, source, how):
     """Each likely length in turn: all words, then the least certain ones again; best mean first."""
-    log_lengths = model.length(model.encode(source[None]).x)[0].tolist()
+    log_lengths = model.length(model.encode(source[None]).x)[0].log_softmax(-1).tolist()
     likely = sorted(range(1, len(log_lengths) + 1), key=lambda n: -log_lengths[n - 1])[: how.candidates]
     found = []
     for n in likely:
@@ -69,14 +69,16 @@ def plain(model, source, how):
             for place in again:
                 text[place] = max((w for w in range(VOCAB) if w not in (MASK, *NEVER)), key=every[place].__getitem__)
                 log_p[place] = every[place][text[place]]
-        found.append((sum(log_p) / n, sum(log_p), text))
+        log_n = log_lengths[n - 1]
+        found.append(((how.length_weight * log_n + sum(log_p)) / n, log_n + sum(log_p), text))
     return sorted(found, reverse=True)
 
 
 @pytest.mark.parametrize("position", [Learned(), Sinusoidal()], ids=["learned", "sinusoidal"])
-@pytest.mark.parametrize(("iterations", "candidates"), [(1, 1), (4, 3), (10, 4)])
-def test_texts_and_scores_are_those_of_the_plain_algorithm(position, iterations, candidates):
-    model, how = translator(position), Refinement(iterations=iterations, candidates=candidates)
+@pytest.mark.parametrize(("iterations", "candidates", "weight"), [(1, 1, 1.0), (4, 3, 0.0), (10, 4, 1.0)])
+def test_texts_and_scores_are_those_of_the_plain_algorithm(position, iterations, candidates, weight):
+    model = translator(position)
+    how = Refinement(iterations=iterations, candidates=candidates, length_weight=weight)
     rows = sources([3, 9, 5])
     found = mask_predict(model, encoded(model, rows), how, mask=MASK, never=NEVER, n_best=candidates)
     texts = set()

@@ -3,13 +3,17 @@
     t = 0            every word is masked; each becomes its likeliest word, p_i its probability
     t = 1 … T − 1    the ⌊n (T − t) / T⌋ words with the lowest p_i are masked and said anew, in sight of the others
 
-A sentence is written at each of its ℓ likeliest lengths n, and the text with the best mean log p_i is taken. The
-decoder is the one that writes from left to right, under a mask by which every word sees every other.
+    score = (λ log p(n) + Σ log p_i) / n
+
+A sentence is written at each of its ℓ likeliest lengths n, and the text with the best score is taken. The decoder is
+one that else writes from left to right, under a mask by which every word sees every other.
 
 Source   Ghazvininejad et al. 2019, arXiv:1904.09324, §3 (the iterations), §3.3 (lengths).
 Cost     T passes over ℓ texts a sentence, however long it is; logits are made for masked words alone.
-Differs  The mask token is never written. `single` drops words that repeat the one before when all is done; the scores
-         stay those of the text as it was written.
+Differs  The paper has λ = 0, by which a short text of sure words wins whatever p(n) is: a small model that reversed
+         98 % of its strings right at their likeliest length did so for 87 % with the best of three, and with λ = 1 for
+         98 % again. The mask token is never written. `single` drops words that repeat the one before when all is done;
+         scores stay as they were.
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ class Refinement(Settings):
     """T: passes over a text."""
     candidates: int = Field(5, ge=1)
     """ℓ: lengths that are tried for each text."""
+    length_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    """λ: how much the log-probability of a length counts beside that of its words."""
     single: bool = False
     """Whether a word that repeats the one before it is dropped at the end."""
 
@@ -51,8 +57,8 @@ def mask_predict(
     """The `n_best` best texts of each source, best first.
 
     mask: the id that stands for a word yet to be said. never: ids that are not words, such as the end token. limit: no
-    text is longer. A hypothesis' `log_probability` is Σ log p_i, each word's when it was last said; its `score` is
-    their mean. What a row gives does not depend on the rows beside it.
+    text is longer. A hypothesis' `log_probability` is log p(n) + Σ log p_i, each word's when it was last said. What a
+    row gives does not depend on the rows beside it.
 
     Raises `RegardError` where the model does not tell lengths, or there are fewer of them than texts are asked for.
     """
@@ -71,12 +77,16 @@ def mask_predict(
     model.eval()
     try:
         with torch.inference_mode():
-            lengths = model.length(encoded.x, encoded.mask)[:, :limit].topk(candidates).indices + 1
-            ids, log_p = _refine(model, encoded, lengths.flatten(), mask, how.iterations, sorted({mask, *never}))
+            scores = model.length(encoded.x, encoded.mask)
+            exact = torch.float64 if scores.dtype == torch.float64 else torch.float32
+            log_n, lengths = scores.to(exact).log_softmax(-1)[:, :limit].topk(candidates)
+            lengths = lengths + 1
+            ids, log_p = _refine(model, encoded, lengths.flatten(), mask, how.iterations, sorted({mask, *never}), exact)
     finally:
         model.train(training)
     total = log_p.sum(1).view_as(lengths)
-    scores, order = (total / lengths).sort(descending=True, stable=True)
+    scores, order = ((how.length_weight * log_n + total) / lengths).sort(descending=True, stable=True)
+    total = total + log_n
     found = []
     for row, places in enumerate(order[:, :n_best].tolist()):
         texts = []
@@ -89,13 +99,18 @@ def mask_predict(
 
 
 def _refine(
-    model: Transformer, encoded: Encoded, lengths: Int[Tensor, "n"], mask: int, iterations: int, never: list[int]
+    model: Transformer,
+    encoded: Encoded,
+    lengths: Int[Tensor, "n"],
+    mask: int,
+    iterations: int,
+    never: list[int],
+    exact: torch.dtype,
 ) -> tuple[Int[Tensor, "n t"], Float[Tensor, "n t"]]:
     """Texts of these lengths and the log p of each word when it was last said; 0 past a text's end."""
     both_ways = Padding(lengths) & Prefix(lengths)
     hidden = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
     ids = torch.zeros_like(hidden, dtype=torch.long)
-    exact = torch.float64 if encoded.x.dtype == torch.float64 else torch.float32
     log_p = torch.zeros(hidden.shape, dtype=exact, device=lengths.device)
     for t in range(iterations):
         if t:
