@@ -8,9 +8,12 @@ import torch
 from regard.attention import Padding
 from regard.data.batches import IGNORE, Batch
 from regard.evaluation import batch_loss
-from regard.model import ModelConfig, Transformer
+from regard.model import ModelConfig, RecurrentConfig, Transformer
 from regard.settings import RegardError
+from regard.store import load_model
+from regard.training import Constant, TrainingConfig, fit
 from regard.training.scheduled import Exponential, InverseSigmoid, Linear, ScheduledSampling, mixed
+from tests.learn.test_recurrent import Reversals
 
 BEGIN, END, VOCAB = 1, 0, 13
 RECURRENT = {"kind": "recurrent", "n_layers": 2}
@@ -156,3 +159,21 @@ def test_what_cannot_be_sampled_is_refused_in_one_sentence():
     packed = Batch(row[:, :-1], row[:, 1:], 5, documents=torch.zeros(1, 5, dtype=torch.long))
     with pytest.raises(RegardError, match="not packed"):
         mixed(Transformer(ModelConfig.from_dict(config)), packed, 0.5, seed=0)
+
+
+def test_a_resumed_run_reads_the_same_words(tmp_path):
+    encoder, decoder = RecurrentConfig(bidirectional=True), RecurrentConfig()
+    config = ModelConfig(vocab_size=12, d_model=16, context_length=16, dropout=0.1, encoder=encoder, decoder=decoder)
+    every = {"checkpoint_every": 3, "batch_size": 8, "device": "cpu", "schedule": Constant(learning_rate=1e-2)}
+
+    def run(folder, steps, sampled):
+        training = TrainingConfig(steps=steps, sampled=sampled, **every)
+        fit(Transformer(config), Reversals(3, 6, 8), training, tmp_path / folder)
+        return load_model(tmp_path / folder).state_dict()
+
+    own = Linear(k=0.9, c=0.05, floor=0.1, choice="drawn")
+    whole = run("whole", 7, own)
+    run("cut", 3, own)
+    cut, other = run("cut", 7, own), run("other", 7, Linear(k=1.0, c=0.0))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert any(not torch.equal(whole[name], other[name]) for name in whole)

@@ -16,7 +16,7 @@ from regard.data.batches import Batch, BatchSource, EvaluationSource
 from regard.data.store import Part
 from regard.evaluation import Evaluation, batch_loss, total_loss
 from regard.feedforward.experts import overflow
-from regard.model import Transformer
+from regard.model import RecurrentConfig, Transformer
 from regard.seeds import derive_seed
 from regard.store import WEIGHTS, load_tensors, save_model, tensors_of
 from regard.text import Tokenizer
@@ -139,7 +139,9 @@ class Learner:
         wanted = self.training.compile == "on"
         if self.training.compile == "auto":
             wanted = bool(kept)
-            if kept is None and steps >= 200:
+            # Compiled recurrences are unrolled over the tokens, anew for each length, which takes minutes.
+            recurrent = any(isinstance(stack, RecurrentConfig) for stack in self.model.config.stacks.values())
+            if kept is None and steps >= 200 and not recurrent:
                 self._gradients(1)  # the first pass fills caches
                 begun = time.perf_counter()
                 self._gradients(1)
