@@ -10,7 +10,12 @@ from regard.settings import RegardError
 
 
 def evaluate_speech(
-    ear: Transcriber, data: SpeechData, part: str = "test", beam: Beam | None = None, limit: int = 256
+    ear: Transcriber,
+    data: SpeechData,
+    part: str = "test",
+    beam: Beam | None = None,
+    limit: int = 256,
+    joint: float | None = None,
 ) -> TranscriptionScores:
     """Word and character error rates on a part of the data: `test`, or `validation`.
 
@@ -20,5 +25,5 @@ def evaluate_speech(
     said = data.utterances(data.read(rate), part, rate)
     if not said:
         raise RegardError(f"there are no recordings in the part {part!r}: name others with data.source.")
-    heard = ear.transcribe([one.samples for one in said], beam, limit)
+    heard = ear.transcribe([one.samples for one in said], beam, limit, joint)
     return transcription_scores([one.text for one in heard], [one.text for one in said])

@@ -1,10 +1,16 @@
 """Sound in, text out: what a speech model writes for a recording, and what it listened to for each token.
 
-A recording is heard as a whole, and what is written for it does not depend on those beside it in a batch.
+A recording is heard as a whole, and what is written for it does not depend on those beside it in a batch. A model with
+CTC has two opinions, and the text is chosen by both:
+
+    score(y) = (1 − λ) ln p_decoder(y | x) + λ ln p_CTC(y | x)        y among the beams, and CTC's likeliest path
+
+Source   Watanabe, Hori, Kim, Hershey & Hayashi 2017, doi:10.1109/JSTSP.2017.2763455, §IV (rescoring).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +23,8 @@ from torch import Tensor
 
 from regard.attention import Padding
 from regard.data.audio import read_sound
+from regard.data.batches import IGNORE
+from regard.data.pair_batches import padded
 from regard.generation.alignment import align, to_svg, to_text
 from regard.generation.beam import Beam, beam_search
 from regard.inputs import Audio
@@ -28,6 +36,9 @@ from regard.text import Tokenizer
 SECONDS = 600.0
 """A recording that is transcribed may last so long."""
 
+
+Texts = dict[tuple[int, ...], float]
+"""Texts of a row, as ids, with the decoder's ln p of each."""
 
 ROWS = 32
 """Recordings in a batch."""
@@ -104,12 +115,13 @@ def transcribe(
     path: str | Path | bytes,
     beam: Beam | None = None,
     limit: int = 256,
+    joint: float | None = None,
     listening: bool = False,
 ) -> Transcript:
-    """What is said in a file of sound, or in its bytes. Raises `RegardError`."""
+    """What is said in a file of sound, or in its bytes; see `Transcriber.transcribe`. Raises `RegardError`."""
     ear = Transcriber(model, tokenizer)
     sound = ear.read(path)
-    [found] = ear.transcribe([sound], beam, limit)
+    [found] = ear.transcribe([sound], beam, limit, joint)
     return replace(found, listening=ear.listening(sound, found.ids)) if listening else found
 
 
@@ -129,18 +141,62 @@ class Transcriber:
         """The samples [n] of a file, as the model hears them. Raises `RegardError`."""
         return read_sound(path, self.features.rate, longest=SECONDS).samples
 
-    def transcribe(self, sounds: Sequence[np.ndarray], beam: Beam | None = None, limit: int = 256) -> list[Transcript]:
-        """What is said in each sound [n], in at most `limit` tokens; some are heard at a time, those of a length."""
+    def transcribe(
+        self, sounds: Sequence[np.ndarray], beam: Beam | None = None, limit: int = 256, joint: float | None = None
+    ) -> list[Transcript]:
+        """What is said in each sound [n], in at most `limit` tokens; some are heard at a time, those of a length.
+
+        joint: how much CTC counts for in the choice among the beams' texts; None: 0.5 where the model has CTC, else 0.
+        """
+        if joint is None:
+            joint = 0.0 if self.model.ctc is None else 0.5
+        beam = beam or Beam()
         order = sorted(range(len(sounds)), key=lambda number: len(sounds[number]))
         found: dict[int, Transcript] = {}
         for start in range(0, len(order), ROWS):
             rows = order[start : start + ROWS]
             encoded, prompts = self.encode([sounds[row] for row in rows]), [[self.begin]] * len(rows)
-            best = beam_search(self.model, prompts, beam or Beam(), limit, end=self.end, encoded=encoded)
-            for row, [one, *_] in zip(rows, best, strict=True):
-                text, seconds = self.tokenizer.decode(one.ids), len(sounds[row]) / self.features.rate
-                found[row] = Transcript(text, tuple(one.ids), one.log_probability, seconds)
+            best = beam_search(
+                self.model, prompts, beam, limit, end=self.end, n_best=beam.size if joint else 1, encoded=encoded
+            )
+            texts = [{tuple(one.ids): one.log_probability for one in several} for several in best]
+            if joint:
+                texts = self._chosen(texts, encoded, joint, limit)
+            for row, several in zip(rows, texts, strict=True):
+                ids, log_p = next(iter(several.items()))
+                found[row] = Transcript(self.tokenizer.decode(ids), ids, log_p, len(sounds[row]) / self.features.rate)
         return [found[row] for row in range(len(sounds))]
+
+    @torch.inference_mode()
+    def _chosen(self, texts: list[Texts], encoded: Encoded, joint: float, limit: int) -> list[Texts]:
+        """The best of each row's texts, and of the likeliest path of CTC, by what both say of them."""
+        ctc = self.model.ctc
+        if ctc is None:
+            raise RegardError("this model was trained without CTC: set joint=0.")
+        log_p, lengths = ctc(encoded.x), encoded.mask.lengths
+        paths = [tuple(path[:limit]) for path in self.spelt_ids(encoded)]
+        for several, path, own in zip(texts, paths, self._log_p(paths, encoded), strict=True):
+            several.setdefault(path, own)
+        every = [(row, ids) for row, several in enumerate(texts) for ids in several]
+        rows = torch.tensor([row for row, _ in every], device=log_p.device)
+        labels = padded([np.array(ids, dtype=np.int64) for _, ids in every], 0, width=1).to(log_p.device)
+        counts = torch.tensor([len(ids) for _, ids in every], device=log_p.device)
+        lengths = counts.new_full((len(log_p),), log_p.shape[1]) if lengths is None else lengths
+        nats, _ = torch.ops.regard.ctc(log_p[rows], labels, lengths[rows], counts, ctc.blank)
+        scores = {}
+        for (row, ids), cost in zip(every, nats.tolist(), strict=True):
+            possible = cost > 0 or not ids  # a text that is too long for its sound costs 0
+            scores[row, ids] = (1 - joint) * texts[row][ids] - joint * cost if possible else -math.inf
+        best = [max(several, key=lambda ids: scores[row, ids]) for row, several in enumerate(texts)]
+        return [{ids: several[ids]} for ids, several in zip(best, texts, strict=True)]
+
+    def _log_p(self, texts: Sequence[tuple[int, ...]], encoded: Encoded) -> list[float]:
+        """What the decoder alone gives each text, its end included."""
+        inputs = padded([np.array([self.begin, *ids]) for ids in texts], 0).to(encoded.x.device)
+        targets = padded([np.array([*ids, self.end]) for ids in texts], IGNORE).to(encoded.x.device)
+        lengths = torch.tensor([len(ids) + 1 for ids in texts], device=encoded.x.device)
+        loss = self.model.eval()(inputs, targets, mask=Padding(lengths), encoded=encoded)
+        return [-nats for nats in loss.nll.double().sum(1).tolist()]
 
     def listening(self, sound: np.ndarray, ids: Sequence[int], layer: int | None = None) -> Listening:
         """What each token of a transcript listened to. Raises `RegardError` where attention tells no weights."""
@@ -149,13 +205,16 @@ class Transcriber:
         tokens = (*(self.tokenizer.token_bytes(token).decode(errors="replace") for token in ids), "end")
         return Listening(tokens, weights.float().cpu(), len(sound) / self.features.rate / encoded.x.shape[1])
 
-    @torch.inference_mode()
     def spelt(self, sounds: Sequence[np.ndarray]) -> list[str]:
         """What CTC alone makes of each sound, by its likeliest path. Raises `RegardError` for a model without it."""
+        return [self.tokenizer.decode(ids) for ids in self.spelt_ids(self.encode(sounds))]
+
+    @torch.inference_mode()
+    def spelt_ids(self, encoded: Encoded) -> list[list[int]]:
+        """The same as ids, of what the encoder made."""
         if self.model.ctc is None:
             raise RegardError("this model was trained without CTC: set model.ctc.weight.")
-        encoded = self.encode(sounds)
-        return [self.tokenizer.decode(ids) for ids in greedy(self.model.ctc(encoded.x), encoded.mask.lengths)]
+        return greedy(self.model.ctc(encoded.x), encoded.mask.lengths)
 
     @torch.inference_mode()
     def encode(self, sounds: Sequence[np.ndarray]) -> Encoded:
