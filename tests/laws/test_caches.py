@@ -5,7 +5,7 @@ import torch
 
 from regard.attention import Padding
 from regard.settings import RegardError
-from tests.laws.members import DECODERS, close, rich, source, words
+from tests.laws.members import DECODERS, TRANSLATORS, close, rich, source, words
 
 
 def setup(name, rows=3):
@@ -58,6 +58,22 @@ def test_gather(name):
     more = {"encoded": more["encoded"].gather(rows)} if more else {}
     steps = torch.cat([model(then[:, i : i + 1], cache=cache, **more) for i in range(3)], 1)
     close(steps, model(torch.cat([ids[rows], then], 1), **more)[:, -3:])
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_rows_may_share_their_source(name):
+    """Beams: what was written is repeated and reordered, and the sources stay."""
+    model, more = setup(name)
+    ids, then, parents = words(3, 4), words(6, 3, seed=2), torch.tensor([1, 0, 2, 2, 5, 4])
+    cache, rows = model.cache(3), torch.arange(3).repeat_interleave(2)
+    model(ids, cache=cache, **more)
+    cache.reorder(rows)
+    steps = [model(then[:, :1], cache=cache, **more)]
+    cache.reorder(parents)
+    steps += [model(then[:, i : i + 1], cache=cache, **more) for i in (1, 2)]
+    text = torch.cat([ids[rows], then[:, :1]], 1)[parents]
+    whole = model(torch.cat([text, then[:, 1:]], 1), encoded=more["encoded"].gather(rows))[:, -3:]
+    close(torch.cat([steps[0][parents], *steps[1:]], 1), whole)
 
 
 @pytest.mark.parametrize("name", DECODERS)
