@@ -28,7 +28,7 @@ def test_readme_python_runs(tmp_path):
     (tmp_path / "tales.txt").write_text(TALE * 200, encoding="utf-8")
     code = "\n".join(blocks(READMES[0], "python"))
     assert "steps=2_000" in code
-    code = code.replace("steps=2_000", "steps=2")
+    code = code.replace("steps=2_000", "steps=2").replace("steps=600", "steps=2")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
