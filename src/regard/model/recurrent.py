@@ -287,7 +287,8 @@ class RecurrentStack(StackModule):
             if cross is not None and look is not None:
                 x = cross.leave(x, look(x) if context is None else context)
         if cache is not None:
-            states[-1] += (y,)
+            if look is not None and order == "fed":
+                states[-1] += (y,)
             for entry, of_layer in zip(cache.entries, states, strict=True):
                 assert isinstance(entry, State)
                 entry.write(*of_layer)
@@ -296,12 +297,12 @@ class RecurrentStack(StackModule):
     def _begin(
         self, x: Float[Tensor, "b t d"], cache: Cache | None, encoded: Encoded | None
     ) -> tuple[list[States], Float[Tensor, "b d"]]:
-        """The states of each layer before the first token, and what left the step before it."""
+        """The states of each layer before the first token, and what left the step before it, if that is fed."""
         known = [entry.tensors for entry in cache.entries if isinstance(entry, State)] if cache is not None else []
+        n = self.config.cell.states
         if known and known[-1] is not None:
-            states = [of_layer for of_layer in known if of_layer is not None]
-            return [*states[:-1], states[-1][:-1]], states[-1][-1]
-        states, n = [layer.empty(x) for layer in self.steps], self.config.cell.states
+            return [of_layer[:n] for of_layer in known if of_layer is not None], known[-1][-1]
+        states = [layer.empty(x) for layer in self.steps]
         y = states[0][0]
         if encoded is not None and self.start is not None:
             first = torch.tanh(self.start(summary(encoded))).to(y.dtype)
