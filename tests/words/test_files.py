@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Where links may lead.
-HOSTS = {"arxiv.org", "github.com", "huggingface.co", "www.apache.org"}
+HOSTS = {"arxiv.org", "github.com", "huggingface.co", "www.apache.org", "www.w3.org"}
 
 # What every Unix has; other folders at the root are somebody's own.
 EVERYWHERE = {"bin", "dev", "etc", "lib", "proc", "sys", "tmp", "usr", "var"}

@@ -17,10 +17,10 @@ from regard import __version__
 from regard.settings import RegardError, nearest
 
 VERBS = {
-    "train": "Train a model: on text, on pairs of texts, on speech.",
+    "train": "Train a model on text, pairs of texts, or speech.",
     "generate": "Continue a text, or write one for another.",
     "transcribe": "Write down what is said in recordings.",
-    "evaluate": "Measure how well a model predicts a text, or writes one for another.",
+    "evaluate": "Measure how well a model predicts or translates.",
     "show": "Show a model's key numbers, before or after training.",
     "reproduce": "Check what papers claimed, in minutes on a CPU.",
     "doctor": "Check this machine: versions, devices, kernels, space.",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from regard.settings import RegardError
+from regard.cli.lines import check_writable
 
 
 def evaluate(
@@ -45,7 +45,7 @@ def evaluate(
     device: Annotated[str | None, Parameter(help="cpu, cuda …; a GPU if there is one.")] = None,
     json: Annotated[bool, Parameter(help="One JSON object, for programs.")] = False,
 ) -> None:
-    """Measure how well a model predicts a text, or writes one for another.
+    """Measure how well a model predicts or translates.
 
     Each token is predicted once, from what stands before it in its window and document. What a translator writes is
     scored by BLEU, chrF and TER.
@@ -63,25 +63,16 @@ def evaluate(
             how = Refinement()
         elif decode == "beam":
             how = how or Beam()
-        place = None if write is None else _writable(write)
+        if write is not None:
+            check_writable(write)
         scores = evaluate_pairs(
             lm, data, target or (), how=how, language=language, tokenized=tokenized, lowercase=lowercase
         )
-        if place is not None:
-            place.write_text("".join(f"{text}\n" for text in scores.written), encoding="utf-8")
+        if write is not None:
+            Path(write).write_text("".join(f"{text}\n" for text in scores.written), encoding="utf-8")
         print(json_.dumps({"model": model, "data": data, **scores.to_dict()}, ensure_ascii=False) if json else scores)
         if by_length and not json:
             print(scores.by_length(target_language=language, tokenized=tokenized, lowercase=lowercase))
         return
     found = evaluate(lm, data, stride=stride, context_length=context_length, batch_size=batch_size)
     print(json_.dumps({"model": model, "data": data, **found.to_dict()}, ensure_ascii=False) if json else found)
-
-
-def _writable(name: str) -> Path:
-    """The file's path. Raises `RegardError` where it cannot be written, before any work is done."""
-    place = Path(name)
-    try:
-        place.touch()
-    except OSError as error:
-        raise RegardError(f"{name!r} cannot be written: {error.strerror or error}.") from None
-    return place

@@ -41,7 +41,7 @@ def train(
     fresh: Annotated[bool, Parameter(help="Start anew, even if the folder holds a checkpoint.")] = False,
     quiet: Annotated[bool, Parameter(help="Show no progress.")] = False,
 ) -> int:
-    """Train a model: on text, on pairs of texts, on speech.
+    """Train a model on text, pairs of texts, or speech.
 
     The same command goes on where it was stopped. `regard show RUN` tells what was trained.
     """
@@ -80,6 +80,7 @@ def _next(folder: Path) -> str:
     """The command that uses what was trained."""
     from regard.training.run import read_settings
 
-    kind = read_settings(folder / "run.toml").data.kind
+    settings = Path(folder) / "run.toml"
+    kind = read_settings(settings).data.kind if settings.is_file() else "text"
     verbs = {"text": f"generate {folder} --show-probabilities", "speech": f"transcribe {folder} FILE"}
     return f"regard {verbs.get(kind, f'generate {folder} - < FILE, and regard evaluate {folder}')}"
