@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from regard.attention import Dot
     from regard.bundle import Model, load
     from regard.evaluation import evaluate
-    from regard.generation import Piece, Sampling, generate
+    from regard.generation import Beam, Piece, Sampling, generate
     from regard.layers import LayerNorm, RMSNorm
-    from regard.model import MLP, Gated, ModelConfig, StackConfig, Transformer
+    from regard.model import MLP, Gated, ModelConfig, RecurrentConfig, StackConfig, Transformer
     from regard.model.presets import preset
     from regard.positions import Learned, NoPosition, Rotary, Sinusoidal
     from regard.settings import RegardError
@@ -41,10 +41,12 @@ _HOMES = {
     "evaluate": "regard.evaluation",
     "Tokenizer": "regard.text",
     "Sampling": "regard.generation",
+    "Beam": "regard.generation",
     "generate": "regard.generation",
     "RunConfig": "regard.training",
     "ModelConfig": "regard.model",
     "StackConfig": "regard.model",
+    "RecurrentConfig": "regard.model",
     "preset": "regard.model.presets",
     "Transformer": "regard.model",
     "Dot": "regard.attention",

@@ -1,8 +1,9 @@
-"""Training: recipes, schedules, optimisers, checkpoints, devices, and `loop.py`, which reads from top to bottom."""
+"""Training: recipes, objectives, schedules, optimisers, checkpoints, devices, and `loop.py`, which reads from top to bottom."""
 
 from regard.training.average import EMA, Average, Last
 from regard.training.config import RunConfig, TrainingConfig
 from regard.training.loop import Run, fit
+from regard.training.objectives import MaskPredict, NextWord, Objective, SpanCorruption
 from regard.training.optimisers import SGD, Adafactor, AdamW, Muon, Optimiser
 from regard.training.recipes import RECIPES, recipe
 from regard.training.run import train
@@ -21,12 +22,16 @@ __all__ = [
     "InverseSquareRoot",
     "Last",
     "Linear",
+    "MaskPredict",
     "Muon",
+    "NextWord",
     "Noam",
+    "Objective",
     "Optimiser",
     "Run",
     "RunConfig",
     "Schedule",
+    "SpanCorruption",
     "TrainingConfig",
     "fit",
     "recipe",
