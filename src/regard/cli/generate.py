@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from regard.cli.lines import write_lines
+from regard.cli.lines import piped, plain, write_lines
 
 if TYPE_CHECKING:
     from regard.generation import Piece
@@ -68,10 +68,15 @@ def generate(
 
     lm = load(model, tokenizer=tokenizer, device=device)
     if lm.family == "encoder-decoder":
+        _refuse(lm.name, "translates", {"--stop": stop, "--show-probabilities": show_probabilities,
+                "--overflow": overflow != "window"})  # fmt: skip
+        if min(n_best, samples) < 1:
+            raise RegardError("--n-best and --samples are 1 or more.")
         how = _how(
             decode, samples, seed,
-            {"size": beams, "length_penalty": length_penalty},
-            {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p},
+            {"beams": beams, "length_penalty": length_penalty},
+            {"temperature": temperature if temperature != 1 else None, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+             "repetition_penalty": repetition_penalty if repetition_penalty != 1 else None},
             {"iterations": iterations},
         )  # fmt: skip
         write_lines(
@@ -79,11 +84,11 @@ def generate(
             align=align, json=json,
         )  # fmt: skip
         return
-    if decode not in ("auto", "sample") or beams or n_best > 1 or align:
-        raise RegardError(
-            f"{lm.name} continues a text, token by token: --decode, --beams, --n-best and --align are for models that "
-            "translate."
-        )
+    _refuse(lm.name, "continues a text, token by token", {
+        "--decode": decode not in ("auto", "sample"), "--beams": beams is not None, "--n-best": n_best != 1,
+        "--length-penalty": length_penalty is not None, "--iterations": iterations is not None, "--prefix": prefix,
+        "--overlong": overlong != "refuse", "--align": align,
+    })  # fmt: skip
     text = _prompt(prompt)
     length = len(lm.tokenizer.encode(text))
     if length > lm.context_length and overflow == "window":
@@ -127,20 +132,36 @@ def _how(
     sampling: dict[str, Any],
     refining: dict[str, Any],
 ) -> Any:
-    """How a translator chooses its words, from the options that were given; None: as it was trained."""
-    from regard.generation import Beam, Refinement, Sampling
+    """How a translator chooses its words, from the options that were given; None: as it was trained.
 
-    given = {name: value for name, value in beam.items() if value is not None}
-    rounds = {name: value for name, value in refining.items() if value is not None}
-    if decode == "mask-predict" or (decode == "auto" and rounds):
-        return Refinement(**rounds)
-    if decode == "auto" and samples == 1 and not given:
-        return None
-    if decode == "sample" or (decode == "auto" and samples > 1):
-        return Sampling(**sampling, seed=seed).seeded()
-    if decode == "greedy":
-        return Beam(size=1)
-    return Beam(**given)
+    Raises `RegardError` for an option of another way.
+    """
+    from regard.generation import Beam, Refinement, Sampling
+    from regard.settings import RegardError
+
+    ways = {"sample": sampling, "beam": beam, "mask-predict": refining}
+    given = {way: {name: v for name, v in options.items() if v is not None} for way, options in ways.items()}
+    if decode == "auto":
+        decode = "sample" if samples > 1 else next((way for way in ways if given[way]), "auto")
+    for way, options in given.items():
+        if options and way != decode:
+            raise RegardError(f"--{next(iter(options)).replace('_', '-')} is for --decode {way}, and not for {decode}.")
+    if decode == "mask-predict":
+        return Refinement(**given[decode])
+    if decode == "sample":
+        return Sampling(**given[decode], seed=seed).seeded()
+    if decode == "beam" and "beams" in given[decode]:
+        given[decode]["size"] = given[decode].pop("beams")
+    return {"auto": None, "greedy": Beam(size=1)}[decode] if decode != "beam" else Beam(**given[decode])
+
+
+def _refuse(name: str, does: str, options: dict[str, Any]) -> None:
+    """Raises `RegardError` where an option was given that a model of this kind has no use for."""
+    from regard.settings import RegardError
+
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise RegardError(f"{name} {does}, and {' and '.join(given)} would change nothing.")
 
 
 def _prompt(given: str | None) -> str:
@@ -149,7 +170,7 @@ def _prompt(given: str | None) -> str:
         return given or ""
     if given is None and (sys.stdin is None or sys.stdin.isatty()):
         return ""
-    return sys.stdin.read().removesuffix("\n")
+    return "\n".join(piped())
 
 
 def _one_by_one(pieces: Iterator[Piece], samples: int) -> Iterator[Iterator[Piece]]:
@@ -172,9 +193,9 @@ def _one_by_one(pieces: Iterator[Piece], samples: int) -> Iterator[Iterator[Piec
 
 
 def _show_text(prompt: str, pieces: Iterable[Piece]) -> None:
-    print(_plain(prompt), end="", flush=True)
+    print(plain(prompt), end="", flush=True)
     for piece in pieces:
-        print(_plain(piece.text), end="", flush=True)
+        print(plain(piece.text), end="", flush=True)
     print()
 
 
@@ -184,7 +205,7 @@ def _show_probabilities(prompt: str, pieces: Iterable[Piece]) -> None:
     def padded(text: str, width: int) -> str:
         return text + " " * (width - cell_len(text))
 
-    print(_plain(prompt))
+    print(plain(prompt))
     print(f"{padded('token', 18)} {'p':>6}   runners-up (p is the model's own: temperature 1, nothing filtered)")
     for piece in pieces:
         others = [other for other in piece.candidates if other.id != piece.id][:RUNNERS_UP]
@@ -215,10 +236,3 @@ def _piece(piece: Piece) -> dict[str, Any]:
     return {name: getattr(piece, name) for name in kept} | {
         "candidates": [candidate._asdict() for candidate in piece.candidates]
     }
-
-
-def _plain(text: str) -> str:
-    """Text as it is for a file or a pipe; on a terminal without what could steer it."""
-    if not sys.stdout.isatty():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else "·" for c in text)

@@ -72,23 +72,30 @@ def _show(source: str, best: list[Translation], n_best: int, json: bool, alignme
             record["alignment"] = alignment.to_dict()
         print(json_.dumps(record, ensure_ascii=False), flush=True)
     elif n_best == 1:
-        print(best[0].text.replace("\n", " "), flush=True)
+        print(_line(best[0].text), flush=True)
     else:
         for rank, one in enumerate(best, start=1):
-            print(f"{rank}\t{one.score:.4f}\t{one.text}".replace("\n", " "), flush=True)
+            print(f"{rank}\t{one.score:.4f}\t{_line(one.text)}", flush=True)
+
+
+def _line(text: str) -> str:
+    """A text on one line, so that lines that come out belong to those that went in."""
+    return plain(text.replace("\r", " ").replace("\n", " "))
 
 
 def check_picture(path: str) -> None:
     """Raises `RegardError` where an SVG could not be written, before any work is done."""
-    place = Path(path)
-    if place.suffix.lower() != ".svg":
+    if Path(path).suffix.lower() != ".svg":
         raise RegardError(f"an alignment is drawn as SVG, and {path!r} does not end in .svg.")
-    if place.is_dir() or not place.parent.is_dir():
-        raise RegardError(f"{path!r} cannot be written: name a file in a folder that exists.")
+    check_writable(path)
+
+
+def check_writable(path: str) -> None:
+    """Raises `RegardError` where a file could not be written. What it holds stays; a new one is empty."""
     try:
-        place.touch()
+        Path(path).open("ab").close()
     except OSError as error:
-        raise RegardError(f"{path!r} cannot be written: {error.strerror or error}.") from None
+        raise RegardError(f"{path!r} cannot be written ({error.strerror or error}): name another file.") from None
 
 
 def _lines(prompt: str | None) -> Iterable[str]:
@@ -96,21 +103,28 @@ def _lines(prompt: str | None) -> Iterable[str]:
         return (prompt or "").split("\n")
     if prompt is None and (sys.stdin is None or sys.stdin.isatty()):
         return ()
-    return _piped()
+    return piped()
 
 
-def _piped() -> Iterator[str]:
-    """The lines of standard input. Raises `RegardError` where they are no text."""
-    number = 0
-    try:
-        for line in sys.stdin:
-            number += 1
-            yield line.removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise RegardError(f"standard input is not UTF-8 after line {number}: convert it first.") from None
+def piped() -> Iterator[str]:
+    """The lines of standard input, without their ends. Raises `RegardError` where they are no text."""
+    for number, line in enumerate(getattr(sys.stdin, "buffer", sys.stdin), start=1):
+        try:
+            text = line.decode() if isinstance(line, bytes) else line
+        except UnicodeDecodeError:
+            raise RegardError(f"line {number} of standard input is not UTF-8: convert it first.") from None
+        text = text.removeprefix("\ufeff") if number == 1 else text
+        yield text.removesuffix("\n").removesuffix("\r")
 
 
 def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
     every = iter(lines)
     while chunk := list(itertools.islice(every, CHUNK)):
         yield chunk
+
+
+def plain(text: str) -> str:
+    """Text as it is for a file or a pipe; on a terminal without what could steer it."""
+    if not sys.stdout.isatty():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else "·" for c in text)

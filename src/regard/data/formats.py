@@ -264,6 +264,11 @@ def row_text(row: dict[str, Any], column: str, where: str, how: Reading) -> Iter
         return
     if not isinstance(text, str):
         raise RegardError(f"{where}: the column {column!r} holds {text!r:.40}, and text was expected.")
+    yield from whole(characters(text, where, how))
+
+
+def characters(text: str, where: str, how: Reading) -> str:
+    """A text without halves of surrogate pairs, which JSON can hold: refused, or replaced and counted."""
     lone = len(_SURROGATE.findall(text))
     if lone and how.on_invalid == "error":
         raise RegardError(
@@ -272,7 +277,7 @@ def row_text(row: dict[str, Any], column: str, where: str, how: Reading) -> Iter
     if lone:
         how.replaced += lone
         text = _SURROGATE.sub("\ufffd", text)
-    yield from whole(text)
+    return text
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -23,7 +23,7 @@ from pydantic import Field, field_validator
 
 from regard.data import dates
 from regard.data.base import Data
-from regard.data.formats import Format, Reading, extra, format_of, lines
+from regard.data.formats import LONGEST_ROW, Format, Reading, characters, extra, format_of, lines
 from regard.data.sources import existing, files, hugging_face, reading_set
 from regard.seeds import derive_seed
 from regard.settings import RegardError, nearest
@@ -122,7 +122,8 @@ def _of_source(name: str, config: PairsData, how: Reading, part: Which) -> Itera
         return
     if name.startswith("hf:"):
         with reading_set(name):
-            yield from _named(((f"{name}, row {n},", row) for n, row in enumerate(hugging_face(name), 1)), name, config)
+            rows = ((f"{name}, row {n},", row) for n, row in enumerate(hugging_face(name), 1))
+            yield from _named(rows, name, config, how)
         return
     path = None if name == "-" else existing(name)
     every: Iterable[Path | None] = files(path) if path is not None and path.is_dir() else [path]
@@ -142,9 +143,9 @@ def _of_file(path: Path | None, config: PairsData, how: Reading) -> Iterator[tup
     name = "standard input" if path is None else str(path)
     format = format_of(path, how)
     if format == "parquet":
-        yield from _named(_parquet_rows(name), name, config)
+        yield from _named(_parquet_rows(name), name, config, how)
     elif format == "jsonl":
-        yield from _named(_json_rows(lines(path, how), name), name, config)
+        yield from _named(_json_rows(lines(path, how), name), name, config, how)
     else:
         yield from _cells(lines(path, how), name, config, how, commas=format == "csv")
 
@@ -177,7 +178,7 @@ def _parquet_rows(name: str) -> Iterator[tuple[str, Any]]:
         raise RegardError(f"{name} is damaged or no Parquet file: {str(error).splitlines()[0]}.") from None
 
 
-def _named(rows: Iterator[tuple[str, Any]], name: str, config: PairsData) -> Iterator[tuple[str, str]]:
+def _named(rows: Iterator[tuple[str, Any]], name: str, config: PairsData, how: Reading) -> Iterator[tuple[str, str]]:
     """Pairs of rows with names, also where they stand in a nested `translation`."""
     columns: tuple[str, str] | None = None
     for where, row in rows:
@@ -185,21 +186,21 @@ def _named(rows: Iterator[tuple[str, Any]], name: str, config: PairsData) -> Ite
             row = row["translation"]
         if columns is None:
             columns = _choose(list(row), [key for key, value in row.items() if isinstance(value, str)], name, config)
-        yield _text(row, columns[0], where), _text(row, columns[1], where)
+        yield _text(row, columns[0], where, how), _text(row, columns[1], where, how)
 
 
-def _text(row: dict[str, Any], column: str, where: str) -> str:
+def _text(row: dict[str, Any], column: str, where: str, how: Reading) -> str:
     if column not in row:
         raise RegardError(f"{where} has no column {column!r}{nearest(column, row)}")
     text = row[column]
     if text is not None and not isinstance(text, str):
         raise RegardError(f"{where} holds {text!r:.40} in the column {column!r}, and text was expected.")
-    return text or ""
+    return characters(text or "", where, how)
 
 
 def _cells(every: Iterator[str], name: str, config: PairsData, how: Reading, commas: bool) -> Iterator[tuple[str, str]]:
     """Pairs of a table: tabs between cells (a quote is a character like any other), or commas."""
-    rows = csv.reader(line + "\n" for line in every) if commas else (line.split("\t") for line in every)
+    rows = _rows(every, name) if commas else (line.split("\t") for line in every)
     at: tuple[int, int] | None = None
     for number, row in enumerate(rows, start=1):
         if not any(cell.strip() for cell in row):
@@ -215,6 +216,15 @@ def _cells(every: Iterator[str], name: str, config: PairsData, how: Reading, com
                 f"{'' if commas else ', with a tab between them'}."
             )
         yield row[at[0]], row[at[1]]
+
+
+def _rows(every: Iterator[str], name: str) -> Iterator[list[str]]:
+    csv.field_size_limit(LONGEST_ROW)
+    rows = csv.reader(line + "\n" for line in every)
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise RegardError(f"{name}, line {rows.line_num}, is not CSV: {error}.") from None
 
 
 def _places(first: list[str], name: str, config: PairsData, how: Reading) -> tuple[tuple[int, int], bool]:
