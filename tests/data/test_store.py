@@ -357,6 +357,21 @@ class TestStandardInput:
             assert ["".join(text) for text in documents(config.source)] == ["from a pipe"]
         assert prepare(config, Bytes(), tmp_path / "run").train.documents == 1
 
+    def test_going_on_takes_the_same_or_nothing(self, tmp_path, monkeypatch):
+        def keep(content, going_on=True):
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+            return keep_standard_input(TextData(source="-"), tmp_path, going_on)
+
+        config = keep(b"one")
+        kept = (tmp_path / "standard-input").stat().st_mtime_ns
+        assert keep(b"one") == keep(b"") == config
+        with pytest.raises(RegardError, match="begun with another text"):
+            keep(b"two")
+        assert (tmp_path / "standard-input").stat().st_mtime_ns == kept
+        keep(b"two", going_on=False)
+        assert (tmp_path / "standard-input").read_bytes() == b"two"
+        assert [path.name for path in tmp_path.iterdir()] == ["standard-input"]
+
     def test_errors(self, tmp_path, monkeypatch):
         with pytest.raises(RegardError, match="named twice"):
             keep_standard_input(TextData(source="-", validation="-"), tmp_path)

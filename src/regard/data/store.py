@@ -16,6 +16,7 @@ prompt. Where it has neither, documents follow each other without one.
 from __future__ import annotations
 
 import errno
+import filecmp
 import hashlib
 import json
 import os
@@ -38,6 +39,8 @@ from regard.data.split import Say, TextData
 from regard.settings import RegardError
 
 VERSION = 1
+STANDARD_INPUT = "standard-input"
+"""The copy of it in a run's folder."""
 D = TypeVar("D", bound=Data)
 
 
@@ -112,21 +115,34 @@ class TokenStore:
             ) from None
 
 
-def keep_standard_input(config: D, folder: str | Path) -> D:
+def keep_standard_input(config: D, folder: str | Path, going_on: bool = False) -> D:
     """The same settings with `-` replaced by a file in `folder` that standard input was copied to.
 
-    A pipe can be read only once, but a tokenizer and a store each need to read the text.
+    A pipe can be read only once, but a tokenizer and a store each need to read the text. `going_on`: with what was
+    copied before; what comes in now is the same, or nothing.
     """
     named = (config.source + config.validation).count("-")
     if named == 0:
         return config
     if named > 1:
         raise RegardError("standard input ('-') can be read once only, and it is named twice.")
-    kept = Path(folder) / "standard-input"
-    with writing(kept.parent), open(kept, "wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
-    if kept.stat().st_size == 0:
-        raise RegardError("nothing came in on standard input.")
+    kept = Path(folder) / STANDARD_INPUT
+    beside = kept.with_suffix(".partial")
+    with writing(kept.parent):
+        with open(beside, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
+        empty = beside.stat().st_size == 0
+        if empty or (going_on and kept.exists()):
+            same = empty or filecmp.cmp(beside, kept, shallow=False)
+            beside.unlink()
+            if not same:
+                raise RegardError(
+                    f"{str(folder)!r} was begun with another text on standard input: give that one, or none."
+                )
+            if not (going_on and kept.exists()):
+                raise RegardError("nothing came in on standard input.")
+        else:
+            beside.replace(kept)
     return config.replace(
         source=tuple(str(kept) if name == "-" else name for name in config.source),
         validation=tuple(str(kept) if name == "-" else name for name in config.validation),

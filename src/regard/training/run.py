@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from regard.data.store import STANDARD_INPUT
 from regard.model import Transformer
 from regard.settings import RegardError, SettingsError, override
 from regard.text import Tokenizer
@@ -157,7 +158,8 @@ def _settle(
 
 
 def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:
-    changed = differences(before, now)
+    source = tuple(str(folder / STANDARD_INPUT) if name == "-" else name for name in now.data.source)
+    changed = differences(before, now.replace(data=now.data.replace(source=source)))
     if changed:
         name, old, new = changed[0]
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""

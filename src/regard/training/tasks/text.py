@@ -20,7 +20,7 @@ from regard.training.tasks.base import Given, Ready, Say, tokenizer_of, write_do
 
 class TextTask:
     def prepare(self, config: RunConfig, folder: Path, given: Given, going_on: bool, say: Say) -> RunConfig:
-        data = keep_standard_input(config.data, folder)
+        data = keep_standard_input(config.data, folder, going_on)
         assert isinstance(data, TextData)
         tokenizer = tokenizer_of(
             config.tokenizer, given, folder / TOKENIZER, going_on,
