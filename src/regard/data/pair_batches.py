@@ -15,7 +15,6 @@ Cost     8 bytes a pair for the order of the epoch at hand.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,8 +124,8 @@ class PairBatches:
         batch = pair_batch(*self._rows(chosen), self.begin, self.end)
         if empty:
             batch = Batch(
-                batch.inputs, torch.full_like(batch.targets, IGNORE), 0, None, batch.lengths, batch.source,
-                batch.source_lengths,
+                batch.inputs, torch.full_like(batch.targets, IGNORE), 0, None, torch.zeros(1, dtype=torch.int64),
+                batch.source, batch.source_lengths,
             )  # fmt: skip
         return batch
 
@@ -186,8 +185,3 @@ class EvaluationPairs:
         rows = self._batches[index]
         sources = [self.part.source.row(n) for n in rows]
         return pair_batch(sources, [self.part.target.row(n) for n in rows], self.begin, self.end)
-
-    @property
-    def targets(self) -> int:
-        """Tokens that are predicted in all."""
-        return math.ceil(sum(int((self.part.target.lengths[rows] + 1).sum()) for rows in self._batches))

@@ -119,12 +119,16 @@ def prepare_pairs(
     target: Encoder,
     folder: str | Path,
     say: Callable[[str], None] = lambda message: None,
+    longest: int | None = None,
 ) -> PairStore:
     """The store of these pairs by these tokenizers: the one in `folder` if nothing has changed, else made anew.
 
-    say: receives what was done and met, and how many pairs were left out, and why. Raises `RegardError`.
+    say: receives what was done and met, and how many pairs were left out, and why. longest: tokens of a side
+    that the model knows positions for, where that is less than `max_length`. Raises `RegardError`.
     """
     folder = Path(folder)
+    if longest is not None and longest < config.max_length:
+        config = config.replace(max_length=longest)
     fingerprint = _fingerprint(config, source, target)
     if (folder / MANIFEST).exists():
         try:
@@ -195,7 +199,7 @@ def _make(
             opened = [stack.enter_context(path.open("wb")) for path in beside]
             for chunk in _chunks(pairs(config, note)):
                 encoded = [
-                    tokenizer.encode_batch([getattr(pair, side) for pair in chunk])
+                    tokenizer.encode_batch([getattr(pair, side).strip() for pair in chunk])
                     for tokenizer, side in zip(tokenizers, SIDES, strict=True)
                 ]
                 for pair, *sides in zip(chunk, *encoded, strict=True):

@@ -7,6 +7,7 @@ gives does not depend on the others.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -140,8 +141,22 @@ class Translator:
         return Alignment(self._shown(self.source, row), self._shown(self.target, written), weights.float().cpu())
 
     def _shown(self, tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, ...]:
-        texts = (tokenizer.token_bytes(token).decode(errors="replace") for token in ids)
+        size = tokenizer.vocab_size
+        texts = (
+            tokenizer.token_bytes(token).decode(errors="replace") if token < size else self._mark(token)
+            for token in ids
+        )
         return tuple("end" if token == tokenizer.end else text for token, text in zip(ids, texts, strict=True))
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """The text of ids. What is beyond the tokenizer stands for a run that was cut out, and is shown as its mark."""
+        words = itertools.groupby(ids, lambda token: token < self.target.vocab_size)
+        return "".join(
+            self.target.decode(list(run)) if known else "".join(map(self._mark, run)) for known, run in words
+        )
+
+    def _mark(self, token: int) -> str:
+        return f"⟨{self.model.config.output_vocab_size - token}⟩"
 
     def encode(self, rows: Sequence[Sequence[int]]) -> Encoded:
         """What the encoder makes of rows of ids, padded as needed."""
@@ -201,7 +216,7 @@ class Translator:
     def _made(
         self, prefix: str, ids: list[int], score: float, log_probability: float, finished: Literal["end", "limit"]
     ) -> Translation:
-        return Translation(prefix + self.target.decode(ids), tuple(ids), score, log_probability, finished)
+        return Translation(prefix + self._text(ids), tuple(ids), score, log_probability, finished)
 
     def _draws(
         self, rows: list[list[int]], how: Sampling, limit: int, n_best: int, prefix: str

@@ -60,7 +60,7 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> Any:
-        if self.batch_size % self.accumulate:
+        if self.batch_tokens is None and self.batch_size % self.accumulate:
             raise SettingsError(
                 f"a batch of {self.batch_size} rows cannot be cut into {self.accumulate} equal micro-batches: "
                 "let accumulate divide batch_size"
@@ -128,7 +128,7 @@ def differences(before: RunConfig, now: RunConfig) -> list[tuple[str, Any, Any]]
     return [
         (name, old, new)
         for name, old, new in _differences("", before.to_dict(), now.to_dict())
-        if name not in FREE and name not in ("recipe", "size", "distil")
+        if name not in FREE and name not in ("recipe", "size")
     ]
 
 

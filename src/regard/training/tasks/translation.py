@@ -11,12 +11,12 @@ from regard.bundle import load
 from regard.data.pair_batches import EvaluationPairs, PairBatches
 from regard.data.pair_store import PairStore, prepare_pairs
 from regard.data.pairs import PairsData, pairs
-from regard.data.store import keep_standard_input
+from regard.data.store import keep_standard_input, writing
 from regard.generation import Beam, Refinement
 from regard.generation.distil import distil
 from regard.generation.translating import Translator
-from regard.model import Transformer
-from regard.settings import RegardError, SettingsError
+from regard.model import ModelConfig, StackConfig, Transformer
+from regard.settings import RegardError, SettingsError, of_layer
 from regard.store import TARGET_TOKENIZER, TOKENIZER
 from regard.text import Tokenizer
 from regard.training.config import RunConfig
@@ -31,14 +31,15 @@ class TranslationTask:
                 f"pairs are learnt by an encoder with a decoder, and this model is {config.model.family} only: "
                 "take the recipe translate, or give model.encoder."
             )
-        data = keep_standard_input(config.data, folder)
-        assert isinstance(data, PairsData)
-        if config.distil and not going_on:
-            data = distilled(data, config.distil, folder / "distilled", say)
+        own = keep_standard_input(config.data, folder, going_on)
+        assert isinstance(own, PairsData)
+        data = own
+        if config.distil:
+            data = distilled(own, config.distil, folder / "distilled", going_on, say)
         shared = config.target_tokenizer == "shared"
 
         def side(*names: str) -> Iterator[str]:
-            train = (pair for pair in pairs(data, say) if pair.part == 0)
+            train = (pair for pair in pairs(data) if pair.part == 0)
             return itertools.chain.from_iterable((getattr(pair, name) + "\n" for name in names) for pair in train)
 
         what = ", ".join(data.source + data.target)
@@ -52,9 +53,9 @@ class TranslationTask:
             )  # fmt: skip
         writes = target or tokenizer
         begin_and_end(writes)
-        store = prepare_pairs(data, tokenizer, writes, folder / "data", say)
+        store = prepare_pairs(data, tokenizer, writes, folder / "data", say, longest(config.model))
         sizes = {"vocab_size": tokenizer.vocab_size, "target_vocab_size": target.vocab_size if target else None}
-        config = config.replace(data=data, distil="", model=config.model.replace(**sizes))
+        config = config.replace(data=own, model=config.model.replace(**sizes))
         config.training.objective.ready(config.model, writes)
         write_down(config, folder, tokenizer, target)
         vocabularies = f"{tokenizer.vocab_size:,}" + (f" and {target.vocab_size:,}" if target else "")
@@ -104,6 +105,17 @@ class TranslationTask:
         )
 
 
+def longest(model: ModelConfig) -> int | None:
+    """How many tokens of a side its positions reach, beside a begin or end token; None: as many as you like."""
+    bounds = [
+        model.sizes(name).context_length - 1
+        for name, stack in model.stacks.items()
+        if isinstance(stack, StackConfig)
+        and any(of_layer(stack.position, layer).bounded for layer in range(stack.n_layers))
+    ]
+    return max(1, min(bounds)) if bounds else None
+
+
 def begin_and_end(tokenizer: Tokenizer) -> tuple[int, int]:
     """The tokens that a target begins and ends with. Raises `RegardError` where the tokenizer has none."""
     if tokenizer.opening is None or tokenizer.end is None:
@@ -114,12 +126,21 @@ def begin_and_end(tokenizer: Tokenizer) -> tuple[int, int]:
     return tokenizer.opening, tokenizer.end
 
 
-def distilled(data: PairsData, teacher: str, folder: Path, say: Say) -> PairsData:
+def distilled(data: PairsData, teacher: str, folder: Path, going_on: bool, say: Say) -> PairsData:
     """The pairs with the targets of training as the teacher writes them; those of validation stay as they are."""
+    places = {name: folder / f"{name}.jsonl" for name in ("train", "validation")}
+    if not (going_on and all(place.exists() for place in places.values())):
+        _distil(data, teacher, places, say)
+    kept = {name: (str(place),) if place.stat().st_size else () for name, place in places.items()}
+    plain = {"target": (), "validation_target": (), "validation_fraction": 0, "swap": False}
+    return data.replace(source=kept["train"], validation=kept["validation"], columns="auto", format="auto", **plain)
+
+
+def _distil(data: PairsData, teacher: str, places: dict[str, Path], say: Say) -> None:
+    """Writes the pairs of each part, whole or not at all."""
     model = load(teacher)
     if model.family != "encoder-decoder":
         raise RegardError(f"{model.name} translates nothing, so it cannot be the teacher: name a run of pairs.")
-    folder.mkdir(parents=True, exist_ok=True)
     say(f"Writing {model.name}'s translations of the sources.")
     found = list(pairs(data))
     sources = [pair.source for pair in found if pair.part == 0]
@@ -128,13 +149,11 @@ def distilled(data: PairsData, teacher: str, folder: Path, say: Say) -> PairsDat
         "train": distil(translator, sources),
         "validation": ((pair.source, pair.target) for pair in found if pair.part == 1),
     }
-    kept = {}
     for name, rows in sides.items():
-        place = folder / f"{name}.jsonl"
-        with place.open("w", encoding="utf-8") as file:
+        beside = places[name].with_suffix(".partial")
+        with writing(beside.parent), beside.open("w", encoding="utf-8") as file:
             for count, (source, target) in enumerate(rows, start=1):
                 file.write(json.dumps({"source": source, "target": target}, ensure_ascii=False) + "\n")
                 if name == "train" and count % 10_000 == 0:
                     say(f"Wrote {count:,} of {len(sources):,}.")
-        kept[name] = (str(place),) if place.stat().st_size else ()
-    return PairsData(source=kept["train"], validation=kept["validation"], validation_fraction=0)
+        beside.replace(places[name])
