@@ -1,5 +1,6 @@
 """A run on pairs: from two columns to a folder that translates, resumed to the bit, with one vocabulary or two."""
 
+import itertools
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 import regard as rg
+from regard.data.pairs import builtin_pairs
 from regard.evaluation.pairs import evaluate_pairs, pair_loss
 from regard.settings import RegardError, SettingsError
 from regard.store import load_model
@@ -110,6 +112,12 @@ class TestEvaluation:
         assert together.tokens == sum(one.tokens for one in alone)
         total = sum(one.loss * one.tokens for one in alone)
         assert together.loss * together.tokens == pytest.approx(total, rel=1e-5)
+
+    def test_of_a_built_in_set_what_was_not_trained_on(self, run):
+        found = evaluate_pairs(run.folder, "builtin:reverse", limit=20, tokens=2)
+        assert list(zip(found.sources, found.references, strict=True)) == list(
+            itertools.islice(builtin_pairs("reverse", "validation"), 20)
+        )
 
     def test_blank_pairs_are_counted(self, run, tmp_path):
         (tmp_path / "a.tsv").write_text("7 times two\tis 14!\n\tx\n")

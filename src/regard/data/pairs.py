@@ -91,9 +91,9 @@ def pairs(config: PairsData, say: Callable[[str], None] = lambda message: None) 
         raise RegardError("give data.validation_target with data.validation, or neither, as data.target is given.")
     most = config.validation_fraction * 2**63
     for source, target in _of_sources(config.source, config.target, config, how, "train"):
-        part = 0 if given or _splits_itself(config) else int(derive_seed(config.split_seed, "pair", source) < most)
+        part = 0 if given or splits_itself(config) else int(derive_seed(config.split_seed, "pair", source) < most)
         yield Pair(part, source, target)
-    if given or _splits_itself(config):
+    if given or splits_itself(config):
         for source, target in _of_sources(
             config.validation or config.source, config.validation_target, config, how, "validation"
         ):
@@ -101,7 +101,8 @@ def pairs(config: PairsData, say: Callable[[str], None] = lambda message: None) 
     how.summary()
 
 
-def _splits_itself(config: PairsData) -> bool:
+def splits_itself(config: PairsData) -> bool:
+    """Whether all sources are built-in sets, which have a validation part of their own."""
     return all(name.startswith("builtin:") for name in config.source)
 
 

@@ -8,6 +8,7 @@ blank side, which is translated to nothing.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ import numpy as np
 from regard.bundle import Model, load
 from regard.data.pair_batches import pair_batch
 from regard.data.pair_store import PairStore
-from regard.data.pairs import PairsData, pairs
+from regard.data.pairs import PairsData, pairs, splits_itself
 from regard.evaluation.loss import Evaluation, total_loss
 from regard.evaluation.translation import LengthScores, TranslationScores, bleu_by_length, translation_scores
 from regard.generation import Beam, Refinement
@@ -86,7 +87,7 @@ def evaluate_pairs(
 ) -> PairScores:
     """The scores of a translator on pairs.
 
-    data, target   as `PairsData` takes them; None: the run's validation part
+    data, target   as `PairsData` takes them, of built-in sets the validation part; None: the run's
     how            the search: `Beam(…)`, the default
     language       of the targets, which chooses BLEU's tokenizer
     tokenized      the texts are tokens between spaces, and BLEU takes them as they are
@@ -100,10 +101,11 @@ def evaluate_pairs(
         raise RegardError(f"{model.name} has no encoder and decoder, so there is nothing for it to translate.")
     if data is not None:
         config = PairsData(source=data, target=target, validation_fraction=0, **settings)
-        found = [(pair.source, pair.target) for pair in pairs(config) if pair.part == 0]
+        part = int(splits_itself(config))  # of a built-in set, what was not trained on
+        chosen = ((pair.source, pair.target) for pair in pairs(config) if pair.part == part)
+        found = list(itertools.islice(chosen, limit))
     else:
-        found = _kept(model)
-    found = found[:limit]
+        found = _kept(model)[:limit]
     if not found:
         raise RegardError("there are no pairs to evaluate on.")
     sources, references = (tuple(side) for side in zip(*found, strict=True))
