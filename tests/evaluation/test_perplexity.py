@@ -8,7 +8,7 @@ import torch
 
 from regard.bundle import Model
 from regard.data.batches import EvaluationBatches
-from regard.data.store import TextData, Part, prepare
+from regard.data.store import Part, TextData, prepare
 from regard.evaluation import batch_loss, evaluate, evaluate_part
 from regard.evaluation.perplexity import batches
 from regard.generation import windows

@@ -15,6 +15,11 @@ from regard.settings import RegardError, SettingsError
 VOCAB, END, LIMIT = 5, 4, 4
 
 
+def proved(**settings) -> Beam:
+    """A search that goes on until nothing better can follow."""
+    return Beam(**{"stop": "proved", **settings})
+
+
 def translator(seed=0, spread=0.6, vocab_size=VOCAB):
     stack = StackConfig(n_layers=1, position="rotary", residual="pre")
     config = ModelConfig(
@@ -99,10 +104,10 @@ def plain_beam(model, prompt, beam, limit, end, **source):
 @pytest.mark.parametrize(
     "beam",
     [
-        Beam(size=256, length_penalty=1.0),
-        Beam(size=256, normalisation="wu", length_penalty=0.6),
-        Beam(size=256, normalisation="none"),
-        Beam(size=256, length_penalty=-0.5),
+        proved(size=256, length_penalty=1.0),
+        proved(size=256, normalisation="wu", length_penalty=0.6),
+        proved(size=256, normalisation="none"),
+        proved(size=256, length_penalty=-0.5),
     ],
     ids=["length", "wu", "none", "short"],
 )
@@ -123,7 +128,7 @@ def test_a_wide_beam_finds_the_best_of_all_texts(beam, seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_narrow_beam_is_the_plain_algorithm(size, seed):
     """With the early stop, which the oracle does not have."""
-    model, prompt, beam = decoder(seed, vocab_size=11), [3], Beam(size=size, length_penalty=0.8)
+    model, prompt, beam = decoder(seed, vocab_size=11), [3], proved(size=size, length_penalty=0.8)
     expected = plain_beam(model, prompt, beam, 7, end=0)
     found = beam_search(model, [prompt], beam, 7, end=0, n_best=size)[0]
     assert [one.ids for one in found] == [[w for w in text if w != 0] for _, text in expected]
@@ -135,17 +140,17 @@ def test_one_beam_is_greedy():
     for _ in range(6):
         with torch.no_grad():
             text.append(int(model(torch.tensor([text]))[0, -1].argmax()))
-    assert beam_search(model, [[5]], Beam(size=1), 6)[0][0].ids == text[1:]
+    assert beam_search(model, [[5]], proved(size=1), 6)[0][0].ids == text[1:]
 
 
 OPTIONS = {
-    "coverage": Beam(size=3, coverage=0.4),
-    "coverage, wu": Beam(size=4, coverage=0.2, normalisation="wu", length_penalty=0.7),
-    "coverage, short": Beam(size=4, coverage=1.5, length_penalty=-0.4),
-    "min_length": Beam(size=4, min_length=3),
-    "min_length, none": Beam(size=2, min_length=2, normalisation="none"),
-    "both": Beam(size=3, coverage=0.8, min_length=2, normalisation="wu"),
-    "min_length beyond the limit": Beam(size=2, min_length=50),
+    "coverage": proved(size=3, coverage=0.4),
+    "coverage, wu": proved(size=4, coverage=0.2, normalisation="wu", length_penalty=0.7),
+    "coverage, short": proved(size=4, coverage=1.5, length_penalty=-0.4),
+    "min_length": proved(size=4, min_length=3),
+    "min_length, none": proved(size=2, min_length=2, normalisation="none"),
+    "both": proved(size=3, coverage=0.8, min_length=2, normalisation="wu"),
+    "min_length beyond the limit": proved(size=2, min_length=50),
 }
 
 
@@ -166,7 +171,7 @@ def test_each_option_is_the_plain_algorithm(name, prompt):
         assert all(len(one.ids) >= min(beam.min_length, 6) for one in found)
 
 
-@pytest.mark.parametrize("beam", [Beam(size=64, coverage=0.5), Beam(size=64, coverage=0.5, min_length=2)])
+@pytest.mark.parametrize("beam", [proved(size=64, coverage=0.5), proved(size=64, coverage=0.5, min_length=2)])
 def test_with_coverage_a_wide_beam_finds_the_best_of_all_texts(beam):
     model, source, prompt = translator(4), torch.tensor([[1, 3, 0, 2]]), [1]
     ranked = []
@@ -183,23 +188,23 @@ def test_with_coverage_a_wide_beam_finds_the_best_of_all_texts(beam):
 
 def test_a_limit_for_each_row():
     model, prompts, limits = decoder(5, vocab_size=11), [[3], [1, 2], [7]], [5, 2, 9]
-    together = beam_search(model, prompts, Beam(size=3), limits, end=0, n_best=3)
+    together = beam_search(model, prompts, proved(size=3), limits, end=0, n_best=3)
     for prompt, limit, found in zip(prompts, limits, together, strict=True):
-        alone = beam_search(model, [prompt], Beam(size=3), limit, end=0, n_best=3)[0]
+        alone = beam_search(model, [prompt], proved(size=3), limit, end=0, n_best=3)[0]
         assert [one.ids for one in found] == [one.ids for one in alone]
         assert max(len(one.ids) for one in found) <= limit
 
 
 def test_a_full_beam_may_end_the_search():
     """The first K finished texts are the answer, though a longer one might score better."""
-    beam = Beam(size=2, length_penalty=3.0)
+    beam = proved(size=2, length_penalty=3.0)
     shorter = 0
     for seed in range(6):
         model = decoder(seed, vocab_size=6)
-        [proved] = beam_search(model, [[3]], beam, 12, end=0)
+        [best] = beam_search(model, [[3]], beam, 12, end=0)
         [full] = beam_search(model, [[3]], beam.replace(stop="full"), 12, end=0)
-        assert full[0].score <= proved[0].score + 1e-12
-        shorter += len(full[0].ids) < len(proved[0].ids)
+        assert full[0].score <= best[0].score + 1e-12
+        shorter += len(full[0].ids) < len(best[0].ids)
     assert shorter
 
 
@@ -223,10 +228,10 @@ def test_beams_share_what_was_made_of_their_source():
 @pytest.mark.parametrize(
     "beam",
     [
-        Beam(size=3),
-        Beam(size=4, groups=2, diversity=0.7),
-        Beam(size=3, coverage=0.5, min_length=2),
-        Beam(size=4, groups=2, diversity=0.7, coverage=0.5),
+        proved(size=3),
+        proved(size=4, groups=2, diversity=0.7),
+        proved(size=3, coverage=0.5, min_length=2),
+        proved(size=4, groups=2, diversity=0.7, coverage=0.5),
     ],
     ids=["plain", "diverse", "coverage", "all"],
 )
@@ -253,9 +258,9 @@ def test_neighbours_and_the_number_of_answers_change_nothing(beam):
 
 def test_groups_avoid_each_others_words():
     model = decoder(1, vocab_size=30)
-    found = beam_search(model, [[1]], Beam(size=4, groups=4, diversity=50.0), 1, n_best=4)[0]
+    found = beam_search(model, [[1]], proved(size=4, groups=4, diversity=50.0), 1, n_best=4)[0]
     assert len({one.ids[0] for one in found}) == 4
-    alike = beam_search(model, [[1]], Beam(size=4, groups=4), 1, n_best=4)[0]
+    alike = beam_search(model, [[1]], proved(size=4, groups=4), 1, n_best=4)[0]
     assert len({one.ids[0] for one in alike}) == 1
     with torch.no_grad():
         best = model(torch.tensor([[1]]))[0, -1].log_softmax(-1).topk(4)
@@ -279,7 +284,7 @@ def test_the_largest_of_long_rows(length):
 def test_what_cannot_be_searched_is_refused():
     model = decoder()
     with pytest.raises(RegardError, match="n_best"):
-        beam_search(model, [[1]], Beam(size=2), 3, n_best=3)
+        beam_search(model, [[1]], proved(size=2), 3, n_best=3)
     with pytest.raises(RegardError, match="id 7"):
         beam_search(model, [[7]], limit=3)
     with pytest.raises(RegardError, match="at least one token"):
@@ -287,8 +292,8 @@ def test_what_cannot_be_searched_is_refused():
     with pytest.raises(RegardError, match="2 prompts and 1 limits"):
         beam_search(model, [[1], [2]], limit=[3])
     with pytest.raises(RegardError, match="leave it at 0"):
-        beam_search(model, [[1]], Beam(coverage=0.2), 3)
+        beam_search(model, [[1]], proved(coverage=0.2), 3)
     with pytest.raises(RegardError, match="encode"):
         beam_search(translator(), [[1]], limit=3)
     with pytest.raises(SettingsError, match="3 beams cannot be split into 2 groups"):
-        Beam(size=3, groups=2)
+        proved(size=3, groups=2)

@@ -17,6 +17,11 @@ ENDS = list(range(3, V, 3))
 LENGTHS, LIMIT, K = torch.tensor([15, 4, 9, 12]), 18, 4
 
 
+def proved(**settings) -> Beam:
+    """A search that goes on until nothing better can follow."""
+    return Beam(**{"stop": "proved", **settings})
+
+
 @torch.inference_mode()
 def both(name, alpha, min_length=0, early=False):
     """Their answers and ours for 4 padded sources: K texts of each, as (words, score)."""
@@ -37,7 +42,7 @@ def both(name, alpha, min_length=0, early=False):
         eos_token_id=ENDS,
         pad_token_id=PAD,
     )
-    beam = Beam(size=K, length_penalty=alpha, min_length=min_length, stop="full" if early else "proved")
+    beam = proved(size=K, length_penalty=alpha, min_length=min_length, stop="full" if early else "proved")
     encoded = ours.encode(source, Padding(LENGTHS))
     found = beam_search(ours, [[BEGIN]] * 4, beam, LIMIT, end=ENDS, n_best=K, encoded=encoded)
     rows = expected.sequences[:, 1:].tolist()

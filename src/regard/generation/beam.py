@@ -55,8 +55,8 @@ class Beam(Settings):
     """β: what a source word costs that no target word looked at, for translators; 0.2 is usual."""
     min_length: int = Field(0, ge=0)
     """So many tokens come before the end token may."""
-    stop: Literal["proved", "full"] = "proved"
-    """When a row is done: when no other text can enter the K best, or as soon as K texts are finished."""
+    stop: Literal["full", "proved"] = "full"
+    """When a row is done: as soon as K texts are finished, or only when no other text can enter the K best."""
     groups: int = Field(1, ge=1)
     """Beams in groups that avoid the words which the groups before them chose at the same step."""
     diversity: float = Field(0.0, ge=0, allow_inf_nan=False)

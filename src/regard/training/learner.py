@@ -139,9 +139,10 @@ class Learner:
         wanted = self.training.compile == "on"
         if self.training.compile == "auto":
             wanted = bool(kept)
-            # Compiled recurrences are unrolled over the tokens, anew for each length, which takes minutes.
+            # Batches of another shape at each step would be compiled anew for each, as would recurrences for each length.
             recurrent = any(isinstance(stack, RecurrentConfig) for stack in self.model.config.stacks.values())
-            if kept is None and steps >= 200 and not recurrent:
+            even = hasattr(self.batches, "context_length")
+            if kept is None and steps >= 200 and even and not recurrent:
                 self._gradients(1)  # the first pass fills caches
                 begun = time.perf_counter()
                 self._gradients(1)
