@@ -272,7 +272,13 @@ class TestEvaluate:
         for bad in (tmp_path, tmp_path / "absent" / "out.txt"):
             assert "cannot be written" in refused("evaluate", folder, "--data", pairs, "--write", bad)
 
-    def test_wrong(self, refused, folder, parallel, tmp_path):
+    def test_options_of_the_other_kind_of_model(self, refused, folder, language_model, pairs):
+        said = refused("evaluate", folder, "--data", pairs, "--stride", 3)
+        assert "mt translates, and --stride would change nothing" in said
+        said = refused("evaluate", language_model, "--data", pairs, "--target", pairs, "--by-length")
+        assert "lm translates nothing, and --target and --by-length would change nothing" in said
+
+    def test_wrong(self, refused, folder, tmp_path):
         assert "holds no pairs of its own" in refused("evaluate", folder)
         assert "no file or folder" in refused("evaluate", folder, "--data", tmp_path / "absent.tsv")
         (tmp_path / "one.txt").write_text("one column\n")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from regard.cli.lines import check_writable
+from regard.cli.lines import check_writable, refuse
 
 
 def evaluate(
@@ -58,8 +58,10 @@ def evaluate(
         from regard.evaluation.pairs import evaluate_pairs
         from regard.generation import Beam, Refinement
 
+        refuse(lm.name, "translates", {"--stride": stride, "--context-length": context_length})
         how: Any = None if beams is None else Beam(size=beams)
         if decode == "mask-predict":
+            refuse("mask-predict", "has no beams", {"--beams": beams is not None})
             how = Refinement()
         elif decode == "beam":
             how = how or Beam()
@@ -74,5 +76,9 @@ def evaluate(
         if by_length and not json:
             print(scores.by_length(target_language=language, tokenized=tokenized, lowercase=lowercase))
         return
+    refuse(lm.name, "translates nothing", {
+        "--target": target, "--decode": decode != "auto", "--beams": beams is not None, "--language": language,
+        "--tokenized": tokenized, "--lowercase": lowercase, "--by-length": by_length, "--write": write,
+    })  # fmt: skip
     found = evaluate(lm, data, stride=stride, context_length=context_length, batch_size=batch_size)
     print(json_.dumps({"model": model, "data": data, **found.to_dict()}, ensure_ascii=False) if json else found)

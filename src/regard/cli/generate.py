@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from regard.cli.lines import piped, plain, write_lines
+from regard.cli.lines import piped, plain, refuse, write_lines
 
 if TYPE_CHECKING:
     from regard.generation import Piece
@@ -68,7 +68,7 @@ def generate(
 
     lm = load(model, tokenizer=tokenizer, device=device)
     if lm.family == "encoder-decoder":
-        _refuse(lm.name, "translates", {"--stop": stop, "--show-probabilities": show_probabilities,
+        refuse(lm.name, "translates", {"--stop": stop, "--show-probabilities": show_probabilities,
                 "--overflow": overflow != "window"})  # fmt: skip
         if min(n_best, samples) < 1:
             raise RegardError("--n-best and --samples are 1 or more.")
@@ -84,7 +84,7 @@ def generate(
             align=align, json=json,
         )  # fmt: skip
         return
-    _refuse(lm.name, "continues a text, token by token", {
+    refuse(lm.name, "continues a text, token by token", {
         "--decode": decode not in ("auto", "sample"), "--beams": beams is not None, "--n-best": n_best != 1,
         "--length-penalty": length_penalty is not None, "--iterations": iterations is not None, "--prefix": prefix,
         "--overlong": overlong != "refuse", "--align": align,
@@ -153,15 +153,6 @@ def _how(
     if decode == "beam" and "beams" in given[decode]:
         given[decode]["size"] = given[decode].pop("beams")
     return {"auto": None, "greedy": Beam(size=1)}[decode] if decode != "beam" else Beam(**given[decode])
-
-
-def _refuse(name: str, does: str, options: dict[str, Any]) -> None:
-    """Raises `RegardError` where an option was given that a model of this kind has no use for."""
-    from regard.settings import RegardError
-
-    given = [option for option, value in options.items() if value]
-    if given:
-        raise RegardError(f"{name} {does}, and {' and '.join(given)} would change nothing.")
 
 
 def _prompt(given: str | None) -> str:

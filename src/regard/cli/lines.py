@@ -128,3 +128,10 @@ def plain(text: str) -> str:
     if not sys.stdout.isatty():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else "·" for c in text)
+
+
+def refuse(name: str, does: str, options: dict[str, Any]) -> None:
+    """Raises `RegardError` where an option was given that a model of this kind has no use for."""
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise RegardError(f"{name} {does}, and {' and '.join(given)} would change nothing.")
