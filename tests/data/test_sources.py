@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from regard.data import formats
 from regard.data.formats import Reading
-from regard.data.sources import documents, pieces, texts
+from regard.data.sources import documents, identity, pieces, texts
 from regard.settings import RegardError
 
 
@@ -349,3 +349,12 @@ class TestBuiltin:
             question, equals, given_answer = row.partition("=")
             assert equals
             assert given_answer == answer(question)
+
+
+def test_a_folder_of_a_hugging_face_set_is_known_by_its_files(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"text": "a"}\n')
+    before = identity(f"hf:{tmp_path}")
+    (tmp_path / "train.jsonl").write_text('{"text": "a and b"}\n')
+    assert identity(f"hf:{tmp_path}:train") != before
+    assert identity(f"hf:{tmp_path}")[1:] != before[1:]
+    assert identity("hf:owner/name") == ["hf:owner/name"]

@@ -143,14 +143,15 @@ def files(folder: Path) -> Iterator[Path]:
 def identity(source: str | Path) -> list[Any]:
     """What tells whether a source has changed: name, size and time of each file, or a built-in text's own hash.
 
-    A Hugging Face set is taken to stay the same under its name.
+    A Hugging Face set is taken to stay the same under its name, unless it is a folder on this machine.
     """
     name = str(source)
     if name.startswith("builtin:"):
         return [name, builtin.identity(name.removeprefix("builtin:"))]
-    if name.startswith("hf:") or name == "-":
+    place = _hugging_face_name(name)[0] if name.startswith("hf:") else name
+    if name == "-" or (name.startswith("hf:") and not Path(place).is_dir()):
         return [name]
-    path = existing(name)
+    path = existing(place)
     every = files(path) if path.is_dir() else iter([path])
     stats = ((str(file.resolve()), file.stat()) for file in every)
     return [name, *([file, stat.st_size, stat.st_mtime_ns] for file, stat in stats)]
