@@ -77,6 +77,8 @@ def main() -> None:
         overrides=[*(f"data.{key}={json.dumps(value)}" for key, value in named.items()), *overrides],
     )
     print(run)
+    if run.ended == "interrupted":
+        return
     seconds = [json.loads(line)["seconds"] for line in (out / "timings.jsonl").read_text().splitlines()]
     sessions = [now for now, after in zip(seconds, [*seconds[1:], 0.0], strict=True) if after < now]
     print(f"trained for {sum(sessions) / 60:.1f} minutes, evaluation included, in {len(sessions)} session(s)")

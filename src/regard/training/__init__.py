@@ -1,4 +1,4 @@
-"""Training: recipes, objectives, schedules, optimisers, checkpoints, devices, and `loop.py`, which reads from top to bottom."""
+"""Training: recipes, objectives, optimisers, checkpoints, devices, and `loop.py`, which reads from top to bottom."""
 
 from regard.training.average import EMA, Average, Last
 from regard.training.config import RunConfig, TrainingConfig
