@@ -21,8 +21,9 @@ from regard.generation import (
     log_probabilities,
     stream,
 )
-from regard.generation.transcribing import Listening, Transcriber, Transcript
+from regard.generation.transcribing import Transcript, transcribe
 from regard.generation.translating import Alignment, How, Overlong, Translation, Translator
+from regard.inputs import Audio
 from regard.model import Transformer
 from regard.settings import RegardError
 from regard.store import CONFIG, TARGET_TOKENIZER, load_model, load_tokenizer
@@ -239,19 +240,19 @@ class Model:
         return self._translator().alignment(source, target, layer)
 
     def transcribe(
-        self, recording: str | os.PathLike[str] | bytes, how: Beam | None = None, *, tokens: int = 256
+        self,
+        recording: str | os.PathLike[str] | bytes,
+        how: Beam | None = None,
+        *,
+        tokens: int = 256,
+        listening: bool = False,
     ) -> Transcript:
-        """What is said in a recording: a file, or its bytes. Raises `RegardError`."""
-        transcriber = Transcriber(self.transformer, self.tokenizer)
-        [heard] = transcriber.transcribe([transcriber.read(recording if isinstance(recording, bytes) else Path(recording))], how, tokens)
-        return heard
+        """What is said in a recording, a file or its bytes: at most so many tokens.
 
-    def listening(
-        self, recording: str | os.PathLike[str] | bytes, heard: Transcript, layer: int | None = None
-    ) -> Listening:
-        """What of the recording each token of its transcript listened to."""
-        transcriber = Transcriber(self.transformer, self.tokenizer)
-        return transcriber.listening(transcriber.read(recording if isinstance(recording, bytes) else Path(recording)), heard.ids, layer)
+        listening: with what of the sound each token listened to (`.listening`). Raises `RegardError`.
+        """
+        source = recording if isinstance(recording, bytes) else Path(recording)
+        return transcribe(self.transformer, self.tokenizer, source, how, tokens, listening=listening)
 
     def _translator(self) -> Translator:
         self._only("encoder-decoder", "writes one text for another")
@@ -267,6 +268,11 @@ class Model:
     def family(self) -> str:
         """decoder, encoder or encoder-decoder."""
         return self.transformer.config.family
+
+    @property
+    def hears(self) -> bool:
+        """Whether it reads sound, not text."""
+        return isinstance(self.transformer.config.source, Audio)
 
     @property
     def parameters(self) -> int:

@@ -36,6 +36,10 @@ def evaluate(
         bool, Parameter(help="Translators: texts are tokens between spaces, and BLEU takes them as they are.")
     ] = False,
     lowercase: Annotated[bool, Parameter(help="Translators: scores ignore case.")] = False,
+    part: Annotated[
+        Literal["test", "validation", "all"] | None,
+        Parameter(help="Speech: which recordings; the run's test part, or all that --data names."),
+    ] = None,
     by_length: Annotated[bool, Parameter(help="Translators: BLEU by the length of the source, too.")] = False,
     write: Annotated[str | None, Parameter(help="Translators: a file for what the model wrote, a line each.")] = None,
     stride: Annotated[int | None, Parameter(help="Tokens between windows. Default: a whole context.")] = None,
@@ -48,12 +52,15 @@ def evaluate(
     """Measure how well a model predicts or translates.
 
     Each token is predicted once, from what stands before it in its window and document. What a translator writes is
-    scored by BLEU, chrF and TER.
+    scored by BLEU, chrF and TER, what is heard by word and character error rates.
     """
     from regard.bundle import load
     from regard.evaluation import evaluate
 
     lm = load(model, tokenizer=tokenizer, device=device)
+    if lm.hears:
+        _speech(lm, data, part, beams, json)
+        return
     if lm.family == "encoder-decoder":
         from regard.evaluation.pairs import evaluate_pairs
         from regard.generation import Beam, Refinement
@@ -78,7 +85,20 @@ def evaluate(
         return
     refuse(lm.name, "translates nothing", {
         "--target": target, "--decode": decode != "auto", "--beams": beams is not None, "--language": language,
-        "--tokenized": tokenized, "--lowercase": lowercase, "--by-length": by_length, "--write": write,
+        "--part": part, "--tokenized": tokenized, "--lowercase": lowercase, "--by-length": by_length, "--write": write,
     })  # fmt: skip
     found = evaluate(lm, data, stride=stride, context_length=context_length, batch_size=batch_size)
     print(json_.dumps({"model": model, "data": data, **found.to_dict()}, ensure_ascii=False) if json else found)
+
+
+def _speech(lm: Model, data: list[str] | None, part: str | None, beams: int | None, json: bool) -> None:
+    """Error rates of what a model hears: in the test part of its own recordings, or in all of others."""
+    from regard.evaluation.speech import evaluate_speech, recordings_of
+    from regard.generation import Beam
+    from regard.generation.transcribing import Transcriber
+
+    ear = Transcriber(lm.transformer, lm.tokenizer)
+    recordings = recordings_of(lm, None if data is None else tuple(data))
+    beam = None if beams is None else Beam(size=beams)
+    found = evaluate_speech(ear, recordings, part or ("test" if data is None else "all"), beam)
+    print(json_.dumps({"model": lm.name, "data": data, **found.to_dict()}, ensure_ascii=False) if json else found)

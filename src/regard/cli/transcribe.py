@@ -37,8 +37,8 @@ def transcribe(
     ear = load(model, device=device)
     sources: list[str | bytes] = list(files) if files and files != ("-",) else [_piped()]
     for source in sources:
-        heard = ear.transcribe(source, Beam(size=beams), tokens=tokens)
-        listening = ear.listening(source, heard) if times or align else None
+        heard = ear.transcribe(source, Beam(size=beams), tokens=tokens, listening=times or align is not None)
+        listening = heard.listening
         if align is not None and listening is not None:
             Path(align).write_text(listening.svg(), encoding="utf-8")
         spans = list(zip(listening.tokens, listening.times, strict=True))[:-1] if times and listening else []

@@ -139,7 +139,7 @@ class Learner:
         wanted = self.training.compile == "on"
         if self.training.compile == "auto":
             wanted = bool(kept)
-            # Batches of another shape at each step would be compiled anew for each, as would recurrences for each length.
+            # Where batches have another shape at each step, and for recurrences, all would be compiled again and again.
             recurrent = any(isinstance(stack, RecurrentConfig) for stack in self.model.config.stacks.values())
             even = hasattr(self.batches, "context_length")
             if kept is None and steps >= 200 and even and not recurrent:

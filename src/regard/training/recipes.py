@@ -6,6 +6,8 @@ translate        an encoder and a decoder over word pieces that both languages s
 seq2seq-rnn      the same with the recurrent stacks and the attention of 2014
 mask-predict     the same, but that all words of a translation are written at once and then refined
 dates            the same over characters, on dates as people write them → ISO
+speech           recordings → the words in them: convolutions, an encoder and a decoder, with CTC beside it
+las              the same with Listen-Attend-Spell's pyramid of LSTMs and its speller
 span-corruption  an encoder and a decoder that learn to fill in what was cut out of a text
 """
 
@@ -16,12 +18,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from regard.attention import Additive, Dot
+from regard.data.augment import SpecAugment
 from regard.data.pairs import PairsData
+from regard.data.speech import SpeechData
+from regard.features import LogMel
+from regard.inputs import Audio
 from regard.layers import RMSNorm
-from regard.model import MLP, LanguageHead, ModelConfig, Normal, PreNorm, RecurrentConfig, StackConfig, Xavier
+from regard.model import (
+    CTC,
+    LSTM,
+    MLP,
+    LanguageHead,
+    ModelConfig,
+    Normal,
+    PreNorm,
+    RecurrentConfig,
+    StackConfig,
+    Xavier,
+)
 from regard.model.length import Length
 from regard.model.presets import PRESETS, preset
-from regard.positions import Learned, Rotary
+from regard.positions import Learned, Rotary, Sinusoidal
 from regard.settings import SettingsError, nearest
 from regard.text import TokenizerConfig
 from regard.training.average import Last
@@ -106,7 +123,7 @@ def _training(size: Size, steps: int) -> TrainingConfig:
 def _translate(size: Size, steps: int) -> RunConfig:
     return RunConfig(
         tokenizer=TokenizerConfig(kind="bpe", vocab_size=max(4096, size.pieces), special=("begin", "end")),
-        data=PairsData(),
+        data=PairsData(max_length=size.context_length - 1),
         model=_translator(size),
         training=_on_pairs(size, steps, tokens=4096),
     )
@@ -145,6 +162,53 @@ def _mask_predict(size: Size, steps: int) -> RunConfig:
         model=config.model.replace(decoder=decoder, length=Length()),
         training=config.training.replace(objective=MaskPredict()),
     )
+
+
+def _speech(size: Size, steps: int) -> RunConfig:
+    """Its first layers are told where each frame stands, for what they compare must not depend on rhythm alone."""
+    stack = StackConfig(
+        n_layers=3,
+        attention=Dot(bias="none"),
+        cross=Dot(bias="none"),
+        position=(Sinusoidal(), Rotary(), Rotary()),
+        feedforward=MLP(activation="relu2", bias=False),
+        norm=RMSNorm(),
+        residual=PreNorm(),
+    )
+    features = LogMel(normalise="utterance")
+    return RunConfig(
+        tokenizer=TokenizerConfig(kind="characters", special=("begin", "end")),
+        data=SpeechData(speed=(0.9, 1.1), augment=SpecAugment(mel_width=6, time_width=12, time_share=0.1)),
+        model=ModelConfig(
+            vocab_size=1,
+            d_model=size.d_model,
+            n_heads=size.n_heads,
+            context_length=4096,
+            target_context_length=512,
+            dropout=0.1,
+            source=Audio(features=features, strides=(2, 2), scale="sqrt_d_model"),
+            encoder=stack,
+            decoder=stack.replace(n_layers=1, position=Sinusoidal()),
+            ctc=CTC(weight=0.5),
+            initialisation=Xavier(),
+        ),
+        training=_training(size, steps).replace(
+            batch_size=16,
+            schedule=WSD(learning_rate=0.02, warmup=min(100, steps // 10), decay=0.5, shape="linear"),
+            evaluate_windows=100,
+        ),
+    )
+
+
+def _las(size: Size, steps: int) -> RunConfig:
+    config = _speech(size, steps)
+    assert isinstance(config.model.source, Audio)
+    model = config.model.replace(
+        source=config.model.source.replace(strides=(2,)),
+        encoder=RecurrentConfig(n_layers=3, cell=LSTM(), bidirectional=True, pyramid=1),
+        decoder=RecurrentConfig(n_layers=1, cell=LSTM(), cross=Additive(), order="fed"),
+    )
+    return config.replace(model=model)
 
 
 def _span_corruption(size: Size, steps: int) -> RunConfig:
@@ -197,6 +261,8 @@ RECIPES: dict[str, Callable[[Size, int], RunConfig]] = {
     "seq2seq-rnn": _seq2seq_rnn,
     "mask-predict": _mask_predict,
     "dates": _dates,
+    "speech": _speech,
+    "las": _las,
     "span-corruption": _span_corruption,
 }
 
