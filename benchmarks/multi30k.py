@@ -2,9 +2,9 @@
 
     python benchmarks/multi30k.py --data FOLDER [--from en --to de] [--out FOLDER] [key=value …]
 
-FOLDER holds `train.en.gz`, `train.de.gz`, `val…` and `test_2016_flickr…` of Multi30k's task 1. As in the reference recipe
-(Wu et al. 2021, arXiv:2105.14462, §4.1) texts are lowercased, their punctuation is normalised, and they are tokenised
-as Moses does, before word pieces are learnt on both languages together; beam 5, averaged checkpoints.
+FOLDER holds `train.en.gz`, `train.de.gz`, `val…` and `test_2016_flickr…` of Multi30k's task 1. As in the recipe
+of Wu et al. (2021, arXiv:2105.14462, §4.1) texts are lowercased, their punctuation is normalised, and they are
+tokenised as Moses does, before word pieces are learnt on both languages together; beam 5, averaged checkpoints.
 
 The run is `multi30k.toml`; it goes on where it was stopped. Printed are the minutes of training, then
 
