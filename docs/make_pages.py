@@ -59,7 +59,7 @@ CAPTIONS = {
         "How strongly each vector of an encoder depends on each token, by its gradient and before anything is learnt: "
         "forwards, in both directions, and in a pyramid, which halves the row twice. The largest of a row is 1."
     ),
-    "cell": "How much of a change of the first token is left in the state, token after token, before anything is learnt.",
+    "cell": "How much of a change of the first token is left in the state, token after token, before training.",
     "head": "What a soft-cap does to logits, and the probabilities that follow from random vectors.",
     "initialisation": "The first values of a small model's matrices.",
 }
