@@ -72,7 +72,7 @@ print("  writes", shown(batch.targets[0].tolist()))
 assert batch.inputs[0, 1:].equal(batch.targets[0, :-1])
 
 # Now nobody helps: it reads its own words. Greedy takes the likeliest each time; a beam search keeps several beginnings
-# and may find a text that is likelier as a whole. It ends when no other text can enter the best any more.
+# and may find a text that is likelier as a whole. It ends when as many texts are finished as it keeps beginnings.
 date = "March 5, 1987"
 [[greedy]] = mt.translate([date], Beam(size=1))
 [best] = mt.translate([date], Beam(size=4), n_best=4)
