@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import regard as rg
-from multi30k import tokenise
+from multi30k import PARTS, tokenise
 from regard.evaluation.pairs import evaluate_pairs
 from regard.generation import Beam
 
@@ -56,9 +56,7 @@ def main() -> None:
     texts.mkdir(parents=True, exist_ok=True)
     for language in ("en", "de"):
         tokenise(options.data, texts, language)
-    train, val, test = (
-        join(texts, part, texts, seed) for seed, part in enumerate(("train", "val", "test_2016_flickr"))
-    )
+    train, val, test = (join(texts, part, texts, seed) for seed, part in enumerate(PARTS))
     whole = [str(texts / f"train.{language}") for language in ("en", "de")]
 
     found = {}

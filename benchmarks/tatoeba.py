@@ -2,9 +2,9 @@
 
     python benchmarks/tatoeba.py --data cmn.txt.gz [--out FOLDER] [--steps N] [key=value …]
 
-The file holds English, a tab, Chinese, a tab, and who wrote it. Sentences are split by their English side, so that none
-of the validation's is ever learnt from. English has a vocabulary of word pieces, Chinese one of its own. `alignment.svg`
-shows which words looked at which, where the order of the two languages differs.
+The file holds English, a tab, Chinese, a tab, and who wrote it. Sentences are split by their English side, so that
+none of the validation's is ever learnt from. English has a vocabulary of word pieces, Chinese one of its own.
+`alignment.svg` shows which words looked at which, where the order of the two languages differs.
 """
 
 from __future__ import annotations
