@@ -72,13 +72,13 @@ def _show(source: str, best: list[Translation], n_best: int, json: bool, alignme
             record["alignment"] = alignment.to_dict()
         print(json_.dumps(record, ensure_ascii=False), flush=True)
     elif n_best == 1:
-        print(_line(best[0].text), flush=True)
+        print(one_line(best[0].text), flush=True)
     else:
         for rank, one in enumerate(best, start=1):
-            print(f"{rank}\t{one.score:.4f}\t{_line(one.text)}", flush=True)
+            print(f"{rank}\t{one.score:.4f}\t{one_line(one.text)}", flush=True)
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """A text on one line, so that lines that come out belong to those that went in."""
     return plain(text.replace("\r", " ").replace("\n", " "))
 

@@ -26,7 +26,7 @@ def transcribe(
     Each recording gives a line, in the order of their names on the command line.
     """
     from regard.bundle import load
-    from regard.cli.lines import check_picture
+    from regard.cli.lines import check_picture, one_line
     from regard.generation import Beam
     from regard.settings import RegardError
 
@@ -53,9 +53,9 @@ def transcribe(
                 record["tokens"] = [{"token": token, "from": start, "to": end} for token, (start, end) in spans]
             print(json_.dumps(record, ensure_ascii=False), flush=True)
             continue
-        print(heard.text, flush=True)
+        print(one_line(heard.text), flush=True)
         for token, (start, end) in spans:
-            print(f"  {start:7.2f} – {end:6.2f} s  {token}", flush=True)
+            print(f"  {start:7.2f} – {end:6.2f} s  {one_line(token)}", flush=True)
 
 
 def _piped() -> bytes:

@@ -65,8 +65,9 @@ class PairBatches:
     """Endless training batches from one part of a store of pairs.
 
     batch_tokens: of a step, of all its micro-batches and processes together, on the longer side; a pair that is longer
-    than that makes a batch of its own. batch_size: or so many pairs a step (give one of the two). begin, end: the
-    tokens that a target begins and ends with. Raises `RegardError` where there are too few pairs.
+    than that makes a batch of its own. batch_size: or about so many pairs a step, never fewer where there are as many
+    (give one of the two). begin, end: the tokens that a target begins and ends with. Raises `RegardError` where there
+    are no pairs.
     """
 
     part: PairPart
@@ -90,8 +91,7 @@ class PairBatches:
     def cuts(self) -> np.ndarray:
         """[batches + 1] where batches begin in the sorted row of pairs."""
         if self.batch_tokens is None:
-            size = min(self.batch_size, len(self.part))
-            return np.append(np.arange(0, len(self.part) - size + 1, size), len(self.part))
+            return np.linspace(0, len(self.part), max(1, len(self.part) // self.batch_size) + 1).astype(np.int64)
         cuts, start = [0], 0
         lengths = np.sort(self._longer)
         while start < len(lengths):
