@@ -1,4 +1,4 @@
-"""`regard transcribe` and `regard evaluate` for a model that hears: lines, times, pictures, and one sentence if wrong."""
+"""`regard transcribe`, and `regard evaluate` for a model that hears: lines, times, pictures, one sentence if wrong."""
 
 import io
 import json
