@@ -17,6 +17,7 @@ PLACE = {
     "feedforward": "model.decoder.feedforward",
     "residual": "model.decoder.residual",
     "input": "model.input",
+    "cell": "model.decoder.cell",
     "head": "model.head",
     "initialisation": "model.initialisation",
 }
@@ -51,8 +52,14 @@ def test_it_trains(family, kind, corpus, tmp_path):
         with pytest.raises(SettingsError, match=f"{kind} attention cannot stand in a decoder"):
             train("gpt", corpus[0], tmp_path / "run", steps=2, overrides=[f"{PLACE[family]}.kind={kind}"], quiet=True)
         return
+    if kind == "audio":
+        with pytest.raises(SettingsError, match="audio is what an encoder reads"):
+            train("gpt", corpus[0], tmp_path / "run", steps=2, overrides=["model.input.kind=audio"], quiet=True)
+        return
     text, tokenizer = corpus
     settings = [*SMALL, f"{PLACE[family]}.kind={kind}"]
+    if family == "cell":
+        settings = [*SMALL, "model.decoder.kind=recurrent", *settings[-1:], "model.initialisation.kind=xavier"]
     run = train("gpt", text, tmp_path / "run", steps=40, tokenizer=tokenizer, overrides=settings, quiet=True)
     assert run.after.loss < run.before.loss - 0.3, f"{run.before.loss:.3f} → {run.after.loss:.3f}"
 
