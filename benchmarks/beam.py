@@ -1,6 +1,6 @@
 """Beam search beside `transformers` generate: the same Marian weights, the same words out, in one process, in turn.
 
-    python -m benchmarks.beam [--rounds 7] [--threads 2]
+    python benchmarks/beam.py [--rounds 7] [--threads 2]
 
 Target tokens a second of 32 sentences × 24 words with 4 beams (float32, two threads): 3 + 3 layers of width 256, a
 feed-forward of 1024, a vocabulary of 8000. Weights are drawn with a spread, so that the beams have something to decide.
@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 import torch
-from benchmarks.peers import machine
+from peers import machine
 
 from regard.feedforward import MLP
 from regard.generation import Beam, beam_search
