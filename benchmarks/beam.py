@@ -14,8 +14,8 @@ import time
 from typing import Any
 
 import torch
-from peers import machine
 
+from peers import machine
 from regard.feedforward import MLP
 from regard.generation import Beam, beam_search
 from regard.inputs import TokenInput

@@ -31,9 +31,9 @@ def transcribe(
     from regard.settings import RegardError
 
     if align is not None:
-        check_picture(align)
         if len(files) > 1:
             raise RegardError("one alignment is drawn at a time: give --align with one recording.")
+        check_picture(align)
     ear = load(model, device=device)
     sources: list[str | bytes] = list(files) if files and files != ("-",) else [_piped()]
     for source in sources:
