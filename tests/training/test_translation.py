@@ -12,7 +12,8 @@ from regard.data.pairs import builtin_pairs
 from regard.evaluation.pairs import evaluate_pairs, pair_loss
 from regard.settings import RegardError, SettingsError
 from regard.store import load_model
-from regard.training import RunConfig, train
+from regard.training import RunConfig, devices, learner, train
+from regard.training.tasks import TASKS
 
 SMALL = (
     "model.d_model=16",
@@ -124,3 +125,13 @@ class TestEvaluation:
         found = evaluate_pairs(run.folder, tmp_path / "a.tsv")
         assert found.scores.sentences == 2
         assert found.written[1] == ""
+
+
+def test_batches_of_uneven_rows_are_not_compiled_of_themselves(run, monkeypatch):
+    """Each new shape would be compiled anew, at the price of many steps."""
+    monkeypatch.setattr(learner, "worth_compiling", lambda *_: True)
+    config = RunConfig.from_toml((run.folder / "run.toml").read_text())
+    ready = TASKS["pairs"].open(config, run.folder)
+    place = devices.resolve("cpu", "float32", "auto", {}, lambda line: None)
+    made = learner.Learner(load_model(run.folder), ready.batches, config.training, place)
+    assert not made.compile(None, steps=100_000)
