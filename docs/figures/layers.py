@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from figures.common import BLUE, COLOURS, GREY, heard, heat, label, make, panels, sizes, started
 from regard.feedforward import ACTIVATIONS, FeedForward
+from regard.heads import Head
 from regard.inputs import Audio, Input
 from regard.layers import Linear, Norm
 from regard.model import ModelConfig, StackConfig, Transformer
-from regard.model.heads import Head
 from regard.model.initialisation import Initialisation, Xavier
 from regard.residual import Residual
 

@@ -36,7 +36,7 @@ FAMILIES = {
     "feed-forward": Family("feedforward", "what is done to each token alone", "model.decoder.feedforward"),
     "stack": Family("model/recurrent", "what stands in place of a Transformer's layers", "model.decoder"),
     "cell": Family("model/cells", "how a recurrent layer goes from token to token", "model.decoder.cell"),
-    "head": Family("model/heads", "what the last layer's output becomes", "model.head"),
+    "head": Family("heads", "what the last layer's output becomes", "model.head"),
     "initialisation": Family("model/initialisation", "how weights start", "model.initialisation"),
 }
 

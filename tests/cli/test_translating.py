@@ -9,8 +9,8 @@ import pytest
 from regard.bundle import load
 from regard.cli import main
 from regard.generation import Beam, Refinement, Sampling
+from regard.heads.length import Length
 from regard.model import ModelConfig, Normal, PreNorm, StackConfig, Transformer
-from regard.model.length import Length
 from regard.positions import Learned, Rotary
 from regard.store import save_model
 from tests.generation.models import byte_tokenizer, decoder

@@ -5,8 +5,8 @@ import torch
 
 from regard.attention import Mask, Padding, View
 from regard.generation.mask_predict import Refinement, mask_predict
+from regard.heads.length import Length
 from regard.model import ModelConfig, Normal, PreNorm, StackConfig, Transformer
-from regard.model.length import Length
 from regard.positions import Learned, Sinusoidal
 from regard.settings import RegardError
 

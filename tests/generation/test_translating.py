@@ -6,8 +6,8 @@ import torch
 from regard.generation import Beam, Refinement, Sampling
 from regard.generation.distil import distil
 from regard.generation.translating import Translator, batches, split
+from regard.heads.length import Length
 from regard.model import ModelConfig, Normal, PreNorm, StackConfig, Transformer
-from regard.model.length import Length
 from regard.positions import Rotary
 from regard.settings import RegardError
 from tests.generation.models import byte_tokenizer

@@ -6,10 +6,10 @@ from torch.nn import functional as F
 
 from regard.attention import Padding
 from regard.features import LogMel
+from regard.heads.ctc import CTC
 from regard.inputs import Audio
 from regard.layers import Sizes
 from regard.model import ModelConfig, StackConfig, Transformer
-from regard.model.ctc import CTC
 from regard.planning import plan
 from regard.settings import SettingsError
 

@@ -10,8 +10,8 @@ from regard.attention import Padding
 from regard.data.batches import Batch
 from regard.data.pair_batches import pair_batch
 from regard.generation.mask_predict import Refinement, mask_predict
+from regard.heads.length import Length
 from regard.model import ModelConfig, PreNorm, StackConfig, Transformer, Xavier
-from regard.model.length import Length
 from regard.seeds import derive_seed
 from regard.store import load_model
 from regard.training import AdamW, Cosine, TrainingConfig, fit

@@ -10,8 +10,8 @@ from regard.attention import Padding, Prefix
 from regard.data.batches import IGNORE, Batch, rows_of
 from regard.data.pair_batches import pair_batch
 from regard.evaluation import batch_loss
+from regard.heads.length import Length
 from regard.model import ModelConfig, StackConfig, Transformer
-from regard.model.length import Length
 from regard.positions import Position, Sinusoidal
 from regard.settings import SettingsError
 from regard.store import load_model

@@ -34,22 +34,25 @@ IGNORE = -100
 class Batch:
     """Rows of ids and what comes next.
 
-    inputs: [b t]. targets: [b t], `IGNORE` where nothing is to be predicted.
+    inputs: [b t]. targets: [b t], `IGNORE` where nothing is to be predicted; or as the model's head asks.
     documents: [b t], the number of each input's document within its row, or None where rows are not divided;
     positions start anew where it changes. lengths: [b], the real length of each row, or None where all are full.
     target_count: how many targets are real, by which the sum of the losses is divided.
     source, source_lengths: what an encoder reads, ids [b s] or features [b s f], and the real length of each row.
     prefix: [b], how many words of each row a decoder sees from everywhere; None: it looks back only.
+    segments: [b t], which of two texts each input belongs to. order: [b], what is to be said of their order.
     """
 
     inputs: Int64[Tensor, "b t"]
-    targets: Int64[Tensor, "b t"]
+    targets: Tensor
     target_count: int
     documents: Int64[Tensor, "b t"] | None = None
     lengths: Int64[Tensor, " b"] | None = None
     source: Tensor | None = None
     source_lengths: Int64[Tensor, " b"] | None = None
     prefix: Int64[Tensor, " b"] | None = None
+    segments: Int64[Tensor, "b t"] | None = None
+    order: Int64[Tensor, " b"] | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device; the copy does not wait where memory is pinned."""
@@ -58,7 +61,7 @@ class Batch:
             return None if x is None else x.to(device, non_blocking=True)
 
         inputs, targets = self.inputs.to(device, non_blocking=True), self.targets.to(device, non_blocking=True)
-        rest = (self.documents, self.lengths, self.source, self.source_lengths, self.prefix)
+        rest = (self.documents, self.lengths, self.source, self.source_lengths, self.prefix, self.segments, self.order)
         return Batch(inputs, targets, self.target_count, *map(moved, rest))
 
 

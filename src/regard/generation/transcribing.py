@@ -27,9 +27,9 @@ from regard.data.batches import IGNORE
 from regard.data.pair_batches import padded
 from regard.generation.alignment import align, to_svg, to_text
 from regard.generation.beam import Beam, beam_search
+from regard.heads.ctc import greedy
 from regard.inputs import Audio
 from regard.model import Encoded, Transformer
-from regard.model.ctc import greedy
 from regard.settings import RegardError
 from regard.text import Tokenizer
 

@@ -1,14 +1,14 @@
 """Ids to logits: the settings of a model, the parts of its layers, and the model itself."""
 
 from regard.feedforward import MLP, FeedForward, Gated
+from regard.heads import Head, LanguageHead
+from regard.heads.ctc import CTC
+from regard.heads.losses import Loss, token_loss
 from regard.inputs import Input, TokenInput
 from regard.model.base import AnyStack, Encoded, StackModule
 from regard.model.cells import GRU, LSTM, Cell
 from regard.model.config import ModelConfig, StackConfig
-from regard.model.ctc import CTC
-from regard.model.heads import Head, LanguageHead
 from regard.model.initialisation import Initialisation, Normal, Xavier, initialise
-from regard.model.losses import Loss, token_loss
 from regard.model.recurrent import RecurrentConfig, RecurrentStack
 from regard.model.stack import Stack
 from regard.model.transformer import Transformer

@@ -14,13 +14,13 @@ from pydantic import Field, model_validator
 from regard.attention import Attention, Dot, Full, Pattern
 from regard.attention.base import OFFERS
 from regard.feedforward import MLP, FeedForward
+from regard.heads import Head, LanguageHead
+from regard.heads.ctc import CTC
+from regard.heads.length import Length
 from regard.inputs import Input, TokenInput
 from regard.layers import LayerNorm, Norm, Sizes
 from regard.model.base import AnyStack, Number, Width
-from regard.model.ctc import CTC
-from regard.model.heads import Head, LanguageHead
 from regard.model.initialisation import Initialisation, Normal
-from regard.model.length import Length
 from regard.model.recurrent import RecurrentConfig
 from regard.positions import Position, Sinusoidal
 from regard.residual import PostNorm, Residual

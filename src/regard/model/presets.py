@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from regard.attention import Dot
 from regard.feedforward import MLP, Gated
+from regard.heads import LanguageHead
 from regard.inputs import TokenInput
 from regard.layers import LayerNorm, RMSNorm
 from regard.model.cells import LSTM
 from regard.model.config import ModelConfig, StackConfig
-from regard.model.heads import LanguageHead
 from regard.model.initialisation import Normal, Xavier
 from regard.model.recurrent import RecurrentConfig
 from regard.positions import Learned, Rotary, Sinusoidal

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from regard.attention import Cache, Mask
 from regard.feedforward.base import FeedForwardModule
+from regard.heads.ctc import CTCHead
+from regard.heads.length import LengthHead
+from regard.heads.losses import Loss
 from regard.layers import Table
 from regard.model.base import Encoded, StackModule
 from regard.model.config import ModelConfig
-from regard.model.ctc import CTCHead
 from regard.model.initialisation import initialise
-from regard.model.length import LengthHead
-from regard.model.losses import Loss
 from regard.model.recurrent import RecurrentConfig, RecurrentStack
 from regard.model.stack import Stack
 from regard.settings import RegardError
@@ -72,7 +72,7 @@ class Transformer(nn.Module):
     def forward(
         self,
         ids: Int[Tensor, "b t"],
-        targets: Int[Tensor, "b t"] | None = None,
+        targets: Tensor | None = None,
         *,
         mask: Mask | None = None,
         source: Tensor | None = None,
@@ -81,16 +81,16 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         segments: Int[Tensor, "b t"] | None = None,
         **objective: Any,
-    ) -> Float[Tensor, "b t v"] | Loss:
-        """Logits, or with targets the loss (`smoothing=…`, `z_loss=…` go to the head).
+    ) -> Tensor | Loss:
+        """What the head makes of the last layer, such as logits [b t v], or with targets the loss.
 
-        A decoder is causal by itself; `mask` says the rest: padding, documents, a prefix. With a cache, ids continue
-        what it has seen, padded on the right if `mask` has lengths.
+        `smoothing=…`, `z_loss=…` go to the head. A decoder is causal by itself; `mask` says the rest: padding,
+        documents, a prefix. With a cache, ids continue what it has seen, padded on the right if `mask` has lengths.
         """
         if source is not None:
             encoded = self.encode(source, source_mask)
         x = self.hidden(ids, mask=mask, cache=cache, encoded=encoded, segments=segments)
-        result = self.head(x, self.last_stack.input.tokens, targets, **objective)
+        result = self.head(x, self.last_stack.input.tokens, targets, mask=mask, **objective)
         if targets is None or not self.training:
             return result
         if self.ctc is not None and encoded is not None:

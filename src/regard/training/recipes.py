@@ -22,6 +22,7 @@ from regard.data.augment import SpecAugment
 from regard.data.pairs import PairsData
 from regard.data.speech import SpeechData
 from regard.features import LogMel
+from regard.heads.length import Length
 from regard.inputs import Audio
 from regard.layers import RMSNorm
 from regard.model import (
@@ -36,7 +37,6 @@ from regard.model import (
     StackConfig,
     Xavier,
 )
-from regard.model.length import Length
 from regard.model.presets import PRESETS, preset
 from regard.positions import Learned, Rotary, Sinusoidal
 from regard.settings import SettingsError, nearest

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from regard.attention import Mask, Padding
+from regard.heads.length import Length, LengthHead
 from regard.model import ModelConfig, StackConfig, Transformer
-from regard.model.length import Length, LengthHead
 from regard.planning import plan
 from regard.settings import SettingsError
 from tests.laws.members import close

@@ -20,8 +20,8 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from regard.heads.losses import IGNORED, Loss
 from regard.layers import Linear
-from regard.model.losses import IGNORED, Loss
 from regard.settings import Settings
 
 

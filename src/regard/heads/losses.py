@@ -45,7 +45,7 @@ class Loss(NamedTuple):
 
     objective: Float[Tensor, ""]
     """What training lowers: smoothed and with extra terms where asked. In nats, summed; differentiable."""
-    nll: Float[Tensor, "b t"]
+    nll: Float[Tensor, "..."]
     """The true negative log-likelihood of each target, in nats; 0 where there is none. Not differentiable."""
     target_count: Int[Tensor, ""]
     """How many targets are real."""

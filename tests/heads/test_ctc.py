@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from regard.attention import Padding
+from regard.heads.ctc import CTC, CTCHead, greedy
 from regard.model import ModelConfig, StackConfig, Transformer
-from regard.model.ctc import CTC, CTCHead, greedy
 
 BLANK = 2  # one past the words 0 and 1
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.attention import Mask, View
+from regard.heads.losses import IGNORED, Loss
 from regard.layers import Linear
-from regard.model.losses import IGNORED, Loss
 from regard.settings import Settings
 
 

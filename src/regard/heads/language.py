@@ -18,17 +18,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.attention import Mask
+from regard.heads.base import Head
+from regard.heads.losses import Loss, token_loss
 from regard.layers import LayerNorm, Linear, Norm, Sizes, Table, tap
 from regard.layers.product import linear
-from regard.model.losses import Loss, token_loss
-from regard.settings import Part
-
-
-class Head(Part, family="regard.model.heads"):
-    """What the last layer's output becomes."""
-
-    def build(self, vocab_size: int, sizes: Sizes, tokens: Table) -> nn.Module:
-        raise NotImplementedError
 
 
 class LanguageHead(Head, kind="language"):
@@ -65,6 +59,7 @@ class LanguageHeadModule(nn.Module):
         x: Float[Tensor, "b t d"],
         tokens: Table,
         targets: Int[Tensor, "b t"] | None = None,
+        mask: Mask | None = None,
         smoothing: float = 0.0,
         z_loss: float = 0.0,
     ) -> Float[Tensor, "b t v"] | Loss:

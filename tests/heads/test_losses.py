@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from regard.model import losses
-from regard.model.losses import IGNORED, token_loss
+from regard.heads import losses
+from regard.heads.losses import IGNORED, token_loss
 
 
 def reference(x, table, targets, bias, smoothing, z_loss, softcap):

@@ -1,0 +1,1 @@
+"""Other people's checkpoints, read into the one model: one table an architecture."""
