@@ -105,6 +105,14 @@ class TestEvaluation:
         assert found.evaluation.loss == pytest.approx(run.after.loss, rel=1e-4)
         assert json.dumps(found.to_dict())
 
+    def test_references_are_as_they_were_written_though_the_vocabulary_lacks_a_letter(self, tmp_path):
+        rows = [f"{n} times two\tis {2 * n}!\n" for n in range(40)]
+        (tmp_path / "train.tsv").write_text("".join(rows))
+        (tmp_path / "val.tsv").write_text("3 times two\tis Ж six!\n")
+        held_out = f'data.validation=["{tmp_path / "val.tsv"}"]'
+        found = evaluate_pairs(small(tmp_path / "train.tsv", tmp_path / "run", 2, held_out).folder)
+        assert found.references == ("is Ж six!",)
+
     def test_the_loss_is_that_of_each_pair_alone(self, run, pairs):
         model = rg.load(run.folder)
         some = [("7 times two", "is 14!"), ("123 times two", "is 246!"), ("0 times two", "is 0!")]

@@ -73,6 +73,17 @@ class PairStore:
     validation: PairPart | None
     notes: tuple[str, ...] = ()
 
+    def validation_texts(self) -> list[tuple[str, str]] | None:
+        """The validation part as it was read, for ids may not tell a text whole; None where it was not kept."""
+        place = self.folder / f"{TEXTS}-{self.fingerprint[:16]}.jsonl"
+        if not place.is_file():
+            return None
+        try:
+            rows = [json.loads(line) for line in place.read_text(encoding="utf-8").splitlines()]
+            return [(str(source), str(target)) for source, target in rows]
+        except (ValueError, TypeError, OSError) as error:
+            raise RegardError(f"the validation pairs in {place} are damaged ({error}); name pairs instead.") from None
+
     @classmethod
     def open(cls, folder: str | Path) -> PairStore:
         """The store in a folder. Raises `RegardError` where there is none or it is damaged."""
@@ -111,6 +122,8 @@ class PairStore:
 
 
 SIDES = ("source", "target")
+TEXTS = "validation-texts"
+"""The file with the validation part as it was read begins so."""
 
 
 def prepare_pairs(
@@ -191,6 +204,8 @@ def _make(
     kinds = [width(tokenizer.vocab_size) for tokenizer in tokenizers]
     names = [f"{part}-{side}-{fingerprint[:16]}" for part in PARTS for side in SIDES]
     places = [folder / f"{name}.{suffix}" for name in names for suffix in ("ids", "ends")]
+    names.append(f"{TEXTS}-{fingerprint[:16]}")
+    places.append(folder / f"{names[-1]}.jsonl")
     beside = [place.with_name(f".{place.name}.{os.getpid()}") for place in places]
     left_out = Filter(config)
     counts = [[0, 0, 0] for _ in PARTS]  # pairs, tokens of the source, tokens of the target
@@ -208,6 +223,9 @@ def _make(
                         continue
                     if tokenizers[0].end is not None:
                         sides[0] = np.append(sides[0], np.uint32(tokenizers[0].end))
+                    if pair.part == 1:
+                        row = json.dumps([pair.source, pair.target], ensure_ascii=False)
+                        opened[-1].write(f"{row}\n".encode())
                     count = counts[pair.part]
                     count[0] += 1
                     for side, ids in enumerate(sides):
@@ -242,7 +260,7 @@ def _make(
     waiting.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(waiting, folder / MANIFEST)
     for old in folder.glob("*-*-*.*"):  # of a store that this one replaces
-        if old.suffix in (".ids", ".ends") and old.stem not in names:
+        if old.suffix in (".ids", ".ends", ".jsonl") and old.stem not in names:
             old.unlink(missing_ok=True)
 
 

@@ -152,8 +152,12 @@ def _kept(model: Model) -> list[tuple[str, str]]:
     store = (model.folder or Path()) / "data"
     if model.folder is None or not (store / "pairs.json").is_file():
         raise RegardError(f"{model.name} holds no pairs of its own: name some to evaluate on.")
-    part = PairStore.open(store).validation
+    kept = PairStore.open(store)
+    part = kept.validation
     if part is None:
         raise RegardError(f"{model.name} was trained without a validation part: name pairs to evaluate on.")
+    texts = kept.validation_texts()
+    if texts is not None:
+        return texts
     sides = ((part.source, model.tokenizer), (part.target, model.target_tokenizer))
     return list(zip(*([own.decode(side.row(n)) for n in range(len(side))] for side, own in sides), strict=True))
