@@ -245,6 +245,11 @@ class Tokenizer:
     def class_(self) -> int | None:
         return self.special.get("class")
 
+    @property
+    def post_processor(self) -> dict[str, Any] | None:
+        """What the file says to put around a text; `frame.py` reads it."""
+        return self._spec.get("post_processor")
+
     def _around(self, begin: bool, end: bool) -> tuple[list[int], list[int]]:
         for role, wanted in (("begin", begin), ("end", end)):
             if wanted and role not in self.special:
