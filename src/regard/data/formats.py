@@ -1,23 +1,20 @@
-"""One file → pieces of its documents: plain text, JSONL, CSV/TSV and Parquet, also compressed, in bounded memory."""
+"""One file → its text, in pieces or in lines: plain or compressed, in UTF-8 or another encoding, in bounded memory."""
 
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import io
-import json
 import re
 import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from regard.settings import RegardError, nearest
+from regard.settings import RegardError
 
 CHUNK = 1 << 20
 """Bytes that are read at once; no piece has many more characters than that."""
@@ -31,8 +28,10 @@ FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv", 
 SEPARATORS = {"none": None, "line": "\n", "paragraph": "\n\n"}
 """Names for what stands between two documents of a plain text file; any other text stands for itself."""
 
-COLUMNS = ("text", "content", "document", "body", "article", "story", "sentence", "review")
-"""Columns that are taken, in this order, when none is named."""
+COMPRESSED = (".gz", ".zst")
+
+LONGEST_JSON = 512 << 20
+"""Characters that a JSON file may have, which must be held in memory as a whole."""
 
 Format = Literal["auto", "text", "jsonl", "csv", "tsv", "parquet"]
 
@@ -81,44 +80,39 @@ class Reading:
             self.note(f"Left out {len(self.binary)} file(s) that hold no text, such as {self.binary[0]}.")
 
 
-def read_file(path: Path | None, how: Reading) -> Iterator[Piece]:
-    """The pieces of a file's documents, or of standard input's where `path` is None. Raises `RegardError`."""
-    name = "standard input" if path is None else str(path)
-    compressed = path.suffix.lower() if path and path.suffix.lower() in (".gz", ".zst") else ""
-    format = format_of(path, how)
-    if format == "parquet":
-        if path is None or compressed:
-            raise RegardError(f"{name}: Parquet is read from a plain file, not from a pipe or a compressed file.")
-        yield from _parquet(path, how)
-        return
+def described(path: Path | None) -> str:
+    return "standard input" if path is None else str(path)
+
+
+def suffix(path: Path | None) -> str:
+    """The ending of a file's name that tells its format, in small letters, before that of its compression."""
+    suffixes = [part.lower() for part in path.suffixes] if path else []
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def format_of(path: Path | None, how: Reading) -> str:
+    """text, jsonl, csv, tsv or parquet: as asked, else as the file's name says."""
+    return how.format if how.format != "auto" else FORMATS.get(suffix(path), "text")
+
+
+def text_of(path: Path | None, how: Reading) -> Iterator[str]:
+    """The text of a file, or of standard input where `path` is None, in pieces. Raises `RegardError`."""
+    name = described(path)
+    compressed = path.suffix.lower() if path and path.suffix.lower() in COMPRESSED else ""
     try:
         with _open(path, compressed) as stream:
-            yield from _READERS[format](decode(stream, name, how), name, how)
+            yield from decode(stream, name, how)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RegardError(f"{name} is damaged or no {compressed} file: {_short(error)}.") from None
+        raise RegardError(f"{name} is damaged or no {compressed} file: {short(error)}.") from None
     except OSError as error:
         raise RegardError(f"{name} cannot be read: {error.strerror or error}.") from None
 
 
 def lines(path: Path | None, how: Reading) -> Iterator[str]:
     """The lines of a file, or of standard input where `path` is None, blank ones too. Raises `RegardError`."""
-    name = "standard input" if path is None else str(path)
-    compressed = path.suffix.lower() if path and path.suffix.lower() in (".gz", ".zst") else ""
-    try:
-        with _open(path, compressed) as stream:
-            yield from _lines(decode(stream, name, how), name)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise RegardError(f"{name} is damaged or no {compressed} file: {_short(error)}.") from None
-    except OSError as error:
-        raise RegardError(f"{name} cannot be read: {error.strerror or error}.") from None
-
-
-def format_of(path: Path | None, how: Reading) -> str:
-    """text, jsonl, csv, tsv or parquet: as asked, else as the file's name says."""
-    suffixes = [suffix.lower() for suffix in path.suffixes] if path else []
-    if suffixes and suffixes[-1] in (".gz", ".zst"):
-        suffixes.pop()
-    return how.format if how.format != "auto" else FORMATS.get(suffixes[-1] if suffixes else "", "text")
+    return _lines(text_of(path, how), described(path))
 
 
 def _open(path: Path | None, compressed: str) -> AbstractContextManager[Any]:
@@ -191,7 +185,7 @@ def whole(text: str) -> Iterator[Piece]:
         yield Piece(text[start : start + CHUNK], start + CHUNK >= len(text))
 
 
-def _text(chunks: Iterable[str], name: str, how: Reading) -> Iterator[Piece]:
+def text_pieces(chunks: Iterable[str], how: Reading) -> Iterator[Piece]:
     separator = SEPARATORS.get(how.separator, how.separator)
     open_ = False  # whether the document at hand has given a piece already
     rest = ""
@@ -237,42 +231,12 @@ def _lines(chunks: Iterable[str], name: str) -> Iterator[str]:
         yield "".join(parts)
 
 
-def choose_column(columns: Iterable[str], texts: Iterable[str], name: str, how: Reading) -> str:
-    """The column that holds the text: the one that was asked for, else a usual name, else the only text column."""
-    columns, texts = list(columns), list(texts)
-    if how.column != "auto":
-        if how.column not in columns:
-            raise RegardError(f"{name} has no column {how.column!r}{nearest(how.column, columns)}")
-        return how.column
-    guess = next((column for column in COLUMNS if column in texts), texts[0] if len(texts) == 1 else None)
-    if guess is None:
-        raise RegardError(
-            f"{name} has no column 'text': name the one to read with data.column=…; it has {', '.join(columns)}."
-        )
-    if guess != "text":
-        how.note(f"The text is taken from the column {guess!r}; choose another with data.column=….")
-    return guess
-
-
-def row_text(row: dict[str, Any], column: str, where: str, how: Reading) -> Iterator[Piece]:
-    """The document in one row; a row whose text is null or blank is counted and left out."""
-    if column not in row:
-        raise RegardError(f"{where} has no column {column!r}{nearest(column, row)}")
-    text = row[column]
-    if text is None or (isinstance(text, str) and (not text or text.isspace())):
-        how.left_out += 1
-        return
-    if not isinstance(text, str):
-        raise RegardError(f"{where}: the column {column!r} holds {text!r:.40}, and text was expected.")
-    yield from whole(characters(text, where, how))
-
-
 def characters(text: str, where: str, how: Reading) -> str:
     """A text without halves of surrogate pairs, which JSON can hold: refused, or replaced and counted."""
     lone = len(_SURROGATE.findall(text))
     if lone and how.on_invalid == "error":
         raise RegardError(
-            f"{where} holds half a surrogate pair, which is no character; mend it or set data.on_invalid=replace."
+            f"{where}, holds half a surrogate pair, which is no character; mend it or set data.on_invalid=replace."
         )
     if lone:
         how.replaced += lone
@@ -283,106 +247,7 @@ def characters(text: str, where: str, how: Reading) -> str:
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _jsonl(chunks: Iterable[str], name: str, how: Reading) -> Iterator[Piece]:
-    column = None
-    for number, line in enumerate(_lines(chunks, name), start=1):
-        if not line or line.isspace():
-            continue
-        where = f"{name}, line {number},"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise RegardError(f"{where} is not JSON: {_short(error)}.") from None
-        if not isinstance(row, dict):
-            raise RegardError(f'{where} is no JSON object: each line is expected to be one, such as {{"text": "…"}}.')
-        if column is None:
-            column = choose_column(row, (key for key, value in row.items() if isinstance(value, str)), name, how)
-        yield from row_text(row, column, where, how)
-
-
-def _csv(chunks: Iterable[str], name: str, how: Reading, tabs: bool = False) -> Iterator[Piece]:
-    """Rows under a row of names. With tabs a quote is a character like any other, as is usual."""
-    csv.field_size_limit(LONGEST_ROW)
-    lines = (line + "\n" for line in _lines(chunks, name))
-    rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
-    try:
-        header = next(rows, None)
-        if header is None:
-            return
-        column = choose_column(header, header, name, how)
-        at = header.index(column)
-        for row in rows:
-            if not row:
-                continue
-            if at >= len(row):
-                raise RegardError(
-                    f"{name}, line {rows.line_num}, has {len(row)} columns and {len(header)} were expected."
-                )
-            yield from row_text({column: row[at]}, column, f"{name}, line {rows.line_num},", how)
-    except csv.Error as error:
-        raise RegardError(f"{name}, line {rows.line_num}, is not CSV: {_short(error)}.") from None
-
-
-_READERS: dict[str, Callable[[Iterator[str], str, Reading], Iterator[Piece]]] = {
-    "text": _text,
-    "jsonl": _jsonl,
-    "csv": _csv,
-    "tsv": partial(_csv, tabs=True),
-}
-
-
-def _parquet(path: Path, how: Reading) -> Iterator[Piece]:
-    extra("pyarrow", f"reading {path}")
-    import pyarrow as arrow
-    import pyarrow.parquet as parquet
-
-    try:
-        with parquet.ParquetFile(path, buffer_size=CHUNK) as file:
-            schema = file.schema_arrow
-            texts = [field.name for field in schema if _holds_text(arrow, field.type)]
-            column = choose_column(schema.names, texts, str(path), how)
-            if column not in texts:
-                raise RegardError(
-                    f"{path}: the column {column!r} holds {schema.field(column).type}, and text was expected."
-                )
-            number = 0
-            for batch in file.iter_batches(batch_size=64, columns=[column]):
-                values = batch.column(0)
-                if arrow.types.is_dictionary(values.type):
-                    values = values.dictionary_decode()
-                for value in values.cast(arrow.large_binary()).to_pylist():
-                    number += 1
-                    where = f"{path}, row {number},"
-                    yield from row_text({column: _decode_value(value, where, how)}, column, where, how)
-    except arrow.ArrowException as error:
-        raise RegardError(f"{path} is damaged or no Parquet file: {_short(error)}.") from None
-    except OSError as error:
-        raise RegardError(f"{path} cannot be read: {_short(error)}.") from None
-
-
-def _decode_value(value: bytes | None, where: str, how: Reading) -> str | None:
-    if value is None:
-        return None
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        if how.on_invalid == "error":
-            raise RegardError(
-                f"{where} is not UTF-8 (byte {error.start} of the text); mend it or set data.on_invalid=replace."
-            ) from None
-        text = value.decode(errors="replace")
-        how.replaced += text.count("\ufffd") - value.count(b"\xef\xbf\xbd")
-        return text
-
-
-def _holds_text(arrow: Any, kind: Any) -> bool:
-    if arrow.types.is_dictionary(kind):
-        kind = kind.value_type
-    types = arrow.types
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-
-
-def _short(error: BaseException) -> str:
+def short(error: BaseException) -> str:
     """The first line of another library's message."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return text[:200]

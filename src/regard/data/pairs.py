@@ -12,19 +12,17 @@ All pairs with the same source stand on one side of a split, so that validation 
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from regard.data import dates
 from regard.data.base import Data
-from regard.data.formats import LONGEST_ROW, Format, Reading, characters, extra, format_of, lines
-from regard.data.sources import existing, files, hugging_face, reading_set
+from regard.data.formats import Format, Reading, characters, lines
+from regard.data.sources import existing, tables
+from regard.data.tables import Row, Table, cell
 from regard.seeds import derive_seed
 from regard.settings import RegardError, nearest
 
@@ -121,148 +119,71 @@ def _of_source(name: str, config: PairsData, how: Reading, part: Which) -> Itera
     if name.startswith("builtin:"):
         yield from builtin_pairs(name.removeprefix("builtin:"), part)
         return
-    if name.startswith("hf:"):
-        with reading_set(name):
-            rows = ((f"{name}, row {n},", row) for n, row in enumerate(hugging_face(name), 1))
-            yield from _named(rows, name, config, how)
-        return
-    path = None if name == "-" else existing(name)
-    every: Iterable[Path | None] = files(path) if path is not None and path.is_dir() else [path]
     empty = True
-    for file in every:
-        for pair in _of_file(file, config, how):
+    for table in tables(name, how, lambda rows: _has_names(rows[0], config)):
+        for pair in _of_table(table, config, how):
             empty = False
             yield pair
     if empty:
         raise RegardError(f"{name!r} holds no pairs.")
 
 
-# ---- one file ----
+def _of_table(table: Table, config: PairsData, how: Reading) -> Iterator[tuple[str, str]]:
+    """Pairs of rows, also where they stand in a nested `translation`."""
+    nested = isinstance(table.peek[0].cells.get("translation"), dict) if table.peek else False
+    if nested:
+        first = table.peek[0].cells["translation"]
+        texts = tuple(key for key, value in first.items() if isinstance(value, str))
+        table = table._replace(columns=tuple(first), texts=texts, rows=(_inner(row) for row in table.rows))
+    columns = _choose(table, config, how)
+    for row in table.rows:
+        yield _text(row, columns[0], how), _text(row, columns[1], how)
 
 
-def _of_file(path: Path | None, config: PairsData, how: Reading) -> Iterator[tuple[str, str]]:
-    name = "standard input" if path is None else str(path)
-    format = format_of(path, how)
-    if format == "parquet":
-        yield from _named(_parquet_rows(name), name, config, how)
-    elif format == "jsonl":
-        yield from _named(_json_rows(lines(path, how), name), name, config, how)
-    else:
-        yield from _cells(lines(path, how), name, config, how, commas=format == "csv")
+def _inner(row: Row) -> Row:
+    inner = row.cells.get("translation")
+    if not isinstance(inner, dict):
+        raise RegardError(f"{row.where}, has no translation, and other rows have one.")
+    return row._replace(cells=inner)
 
 
-def _json_rows(every: Iterator[str], name: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(every, start=1):
-        if line and not line.isspace():
-            where = f"{name}, line {number},"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise RegardError(f"{where} is not JSON: {str(error).splitlines()[0]}.") from None
-            if not isinstance(row, dict):
-                raise RegardError(f'{where} is no JSON object, such as {{"source": "…", "target": "…"}}.')
-            yield where, row
-
-
-def _parquet_rows(name: str) -> Iterator[tuple[str, Any]]:
-    arrow = extra("pyarrow", f"reading {name}")
-    import pyarrow.parquet as parquet
-
-    try:
-        with parquet.ParquetFile(name) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{name}, row {number},", row
-    except (arrow.ArrowException, OSError) as error:
-        raise RegardError(f"{name} is damaged or no Parquet file: {str(error).splitlines()[0]}.") from None
-
-
-def _named(rows: Iterator[tuple[str, Any]], name: str, config: PairsData, how: Reading) -> Iterator[tuple[str, str]]:
-    """Pairs of rows with names, also where they stand in a nested `translation`."""
-    columns: tuple[str, str] | None = None
-    for where, row in rows:
-        if isinstance(row.get("translation"), dict):
-            row = row["translation"]
-        if columns is None:
-            columns = _choose(list(row), [key for key, value in row.items() if isinstance(value, str)], name, config)
-        yield _text(row, columns[0], where, how), _text(row, columns[1], where, how)
-
-
-def _text(row: dict[str, Any], column: str, where: str, how: Reading) -> str:
-    if column not in row:
-        raise RegardError(f"{where} has no column {column!r}{nearest(column, row)}")
-    text = row[column]
+def _text(row: Row, column: str, how: Reading) -> str:
+    text = cell(row, column)
     if text is not None and not isinstance(text, str):
-        raise RegardError(f"{where} holds {text!r:.40} in the column {column!r}, and text was expected.")
-    return characters(text or "", where, how)
+        raise RegardError(f"{row.where}, holds {text!r:.40} in the column {column!r}, and text was expected.")
+    return characters(text or "", row.where, how)
 
 
-def _cells(every: Iterator[str], name: str, config: PairsData, how: Reading, commas: bool) -> Iterator[tuple[str, str]]:
-    """Pairs of a table: tabs between cells (a quote is a character like any other), or commas."""
-    rows = _rows(every, name) if commas else (line.split("\t") for line in every)
-    at: tuple[int, int] | None = None
-    for number, row in enumerate(rows, start=1):
-        if not any(cell.strip() for cell in row):
-            continue
-        where = f"{name}, line {number},"
-        if at is None:
-            at, header = _places([cell.strip() for cell in row], name, config, how)
-            if header:
-                continue
-        if max(at) >= len(row):
-            raise RegardError(
-                f"{where} has {len(row)} column(s), and {max(at) + 1} were expected"
-                f"{'' if commas else ', with a tab between them'}."
-            )
-        yield row[at[0]], row[at[1]]
-
-
-def _rows(every: Iterator[str], name: str) -> Iterator[list[str]]:
-    csv.field_size_limit(LONGEST_ROW)
-    rows = csv.reader(line + "\n" for line in every)
-    try:
-        yield from rows
-    except csv.Error as error:
-        raise RegardError(f"{name}, line {rows.line_num}, is not CSV: {error}.") from None
-
-
-def _places(first: list[str], name: str, config: PairsData, how: Reading) -> tuple[tuple[int, int], bool]:
-    """Where the two sides stand in a row, and whether the first row holds names."""
-    if config.columns != "auto" and all(column.isdigit() for column in config.columns):
-        source, target = (int(column) - 1 for column in config.columns)
-        if min(source, target) < 0:
-            raise RegardError(f"columns are counted from 1, and data.columns names {','.join(config.columns)}.")
-        return (source, target), False
-    lower = [cell.lower() for cell in first]
-    if config.columns != "auto" or any(set(names) <= set(lower) for names in NAMES):
-        columns = _choose(first, first, name, config)
-        return (first.index(columns[0]), first.index(columns[1])), True
-    if len(first) < 2:
-        raise RegardError(
-            f"{name} has one column, and pairs were expected, with a tab between the two texts; name the file of "
-            "the other side with data.target=…"
-        )
-    how.note(f"{name}: the first column is the source, the second the target; choose others with data.columns=….")
-    return (0, 1), False
-
-
-def _choose(columns: list[str], texts: list[str], name: str, config: PairsData) -> tuple[str, str]:
+def _has_names(first: list[str], config: PairsData) -> bool:
+    """Whether the first row of a table holds the names of its columns."""
     if config.columns != "auto":
-        for column in config.columns:
-            if column not in columns:
-                raise RegardError(f"{name} has no column {column!r}{nearest(column, columns)}")
-        return config.columns
-    lower = {column.lower(): column for column in columns}
-    found = next((names for names in NAMES if set(names) <= set(lower)), None)
-    if found:
-        return lower[found[0]], lower[found[1]]
-    if len(texts) == 2:
-        return texts[0], texts[1]
-    raise RegardError(
-        f"{name}: name the two columns with data.columns=source,target; it has {', '.join(columns) or 'none'}."
-    )
+        return not all(column.isdigit() for column in config.columns)
+    lower = {cell.strip().lower() for cell in first}
+    return any(set(names) <= lower for names in NAMES)
+
+
+def _choose(table: Table, config: PairsData, how: Reading) -> tuple[str, str]:
+    """The names of the columns that hold the two sides."""
+    if config.columns != "auto":
+        source, target = (table.column(column, "data.columns") for column in config.columns)
+        return source, target
+    lower = {column.lower(): column for column in table.columns}
+    for source, target in NAMES:
+        if {source, target} <= lower.keys():
+            return lower[source], lower[target]
+    if not table.named:
+        if len(table.columns) < 2:
+            raise RegardError(
+                f"{table.name} has one column, and pairs were expected, with a tab between the two texts; name the "
+                "file of the other side with data.target=…"
+            )
+        how.note(
+            f"{table.name}: the first column is the source, the second the target; choose others with data.columns=…."
+        )
+        return table.columns[0], table.columns[1]
+    if len(table.texts) == 2:
+        return table.texts[0], table.texts[1]
+    raise RegardError(f"{table.name}: name the two columns with data.columns=source,target; it has {table.listed()}.")
 
 
 def _parallel(sources: tuple[str, ...], targets: tuple[str, ...], how: Reading) -> Iterator[tuple[str, str]]:

@@ -18,13 +18,17 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from regard.data import builtin
-from regard.data.formats import Binary, Piece, Reading, choose_column, extra, read_file, row_text
-from regard.settings import RegardError
+from regard.data.formats import Binary, Piece, Reading, characters, format_of, text_of, text_pieces, whole
+from regard.data.hub import hugging_face_name
+from regard.data.tables import Choose, Headed, Row, Table, cell, hub_table, parquet, table
+from regard.settings import RegardError, nearest
+
+COLUMNS = ("text", "content", "document", "body", "article", "story", "sentence", "review")
+"""Columns that are taken, in this order, when none is named."""
 
 Document = Iterator[str]
 """The pieces of one document, to be read before the next document is asked for."""
@@ -96,7 +100,7 @@ def _read(source: str | Path, how: Reading) -> Iterator[Piece]:
     elif name.startswith("builtin:"):
         yield from builtin.pieces(name.removeprefix("builtin:"))
     elif name.startswith("hf:"):
-        yield from _hugging_face(name, how)
+        yield from _of_table(hub_table(name, _only_text(name, how)), how)
     else:
         path = existing(name)
         if not path.is_dir():
@@ -107,6 +111,72 @@ def _read(source: str | Path, how: Reading) -> Iterator[Piece]:
                 yield from read_file(file, how)
             except Binary:
                 how.binary.append(str(file))
+
+
+def read_file(path: Path | None, how: Reading) -> Iterator[Piece]:
+    """The pieces of a file's documents, or of standard input's where `path` is None. Raises `RegardError`."""
+    format = format_of(path, how)
+    if format == "text":
+        yield from text_pieces(text_of(path, how), how)
+    elif format == "parquet":
+        yield from _of_table(parquet(path, how, _only_text(str(path), how)), how)
+    else:
+        yield from _of_table(table(path, how), how)
+
+
+def _only_text(name: str, how: Reading) -> Choose:
+    return lambda columns, texts: [choose_column(columns, texts, name, how)]
+
+
+def _of_table(table: Table | None, how: Reading) -> Iterator[Piece]:
+    """A document of each row."""
+    if table is not None:
+        column = choose_column(table.columns, table.texts, table.name, how)
+        for row in table.rows:
+            yield from row_text(row, column, how)
+
+
+def choose_column(columns: Iterable[str], texts: Iterable[str], name: str, how: Reading) -> str:
+    """The column that holds the text: the one that was asked for, else a usual name, else the only text column."""
+    columns, texts = list(columns), list(texts)
+    if how.column != "auto":
+        if how.column not in columns:
+            raise RegardError(f"{name} has no column {how.column!r}{nearest(how.column, columns)}")
+        return how.column
+    guess = next((column for column in COLUMNS if column in texts), texts[0] if len(texts) == 1 else None)
+    if guess is None:
+        raise RegardError(
+            f"{name} has no column 'text': name the one to read with data.column=…; it has {', '.join(columns)}."
+        )
+    if guess != "text":
+        how.note(f"The text is taken from the column {guess!r}; choose another with data.column=….")
+    return guess
+
+
+def row_text(row: Row, column: str, how: Reading) -> Iterator[Piece]:
+    """The document in one row; a row whose text is null or blank is counted and left out."""
+    text = cell(row, column)
+    if text is None or (isinstance(text, str) and (not text or text.isspace())):
+        how.left_out += 1
+        return
+    if not isinstance(text, str):
+        raise RegardError(f"{row.where}: the column {column!r} holds {text!r:.40}, and text was expected.")
+    yield from whole(characters(text, row.where, how))
+
+
+def source_files(name: str) -> Iterator[Path | None]:
+    """The files that a source names, None for standard input. Raises `RegardError` where there is none."""
+    path = None if name == "-" else existing(name)
+    yield from files(path) if path is not None and path.is_dir() else iter([path])
+
+
+def tables(name: str, how: Reading, headed: Headed, even: bool = False) -> Iterator[Table]:
+    """The tables of a source: of each file, or of a Hugging Face set. Raises `RegardError`."""
+    if name.startswith("hf:"):
+        found = iter([hub_table(name)])
+    else:
+        found = (table(path, how, headed, even) for path in source_files(name))
+    yield from (one for one in found if one is not None)
 
 
 def existing(name: str) -> Path:
@@ -148,7 +218,7 @@ def identity(source: str | Path) -> list[Any]:
     name = str(source)
     if name.startswith("builtin:"):
         return [name, builtin.identity(name.removeprefix("builtin:"))]
-    place = _hugging_face_name(name)[0] if name.startswith("hf:") else name
+    place = hugging_face_name(name)[0] if name.startswith("hf:") else name
     if name == "-" or (name.startswith("hf:") and not Path(place).is_dir()):
         return [name]
     path = existing(place)
@@ -163,52 +233,3 @@ def _described(source: str | Path) -> str:
         return "standard input"
     path = Path(name).expanduser()
     return f"the folder {name!r}" if path.is_dir() else f"the file {name!r}" if path.exists() else repr(name)
-
-
-def hugging_face(source: str) -> Any:
-    """The rows of a Hugging Face set as a stream. Raises `RegardError`."""
-    name, config, split = _hugging_face_name(source)
-    datasets = extra("datasets", f"reading {source}")
-    with reading_set(source):
-        return datasets.load_dataset(name, config, split=split, streaming=True)
-
-
-@contextmanager
-def reading_set(source: str) -> Iterator[None]:
-    """Turns whatever the network, the hub or a file in the set may raise into one sentence."""
-    try:
-        yield
-    except (RegardError, GeneratorExit):
-        raise
-    except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise RegardError(f"the Hugging Face set {source!r} cannot be read: {first}.") from None
-
-
-def _hugging_face(source: str, how: Reading) -> Iterator[Piece]:
-    rows = hugging_face(source)
-    with reading_set(source):
-        columns = rows.features or {}
-        if not columns:
-            columns = next(iter(rows), {})
-        texts = [
-            key
-            for key, value in columns.items()
-            if isinstance(value, str) or getattr(value, "dtype", "").endswith("string")
-        ]
-        column = choose_column(columns, texts, source, how)
-        for number, row in enumerate(rows.select_columns([column]), start=1):
-            yield from row_text(row, column, f"{source}, row {number},", how)
-
-
-def _hugging_face_name(source: str) -> tuple[str, str | None, str]:
-    """hf:OWNER/NAME/CONFIG:SPLIT → name, config, split; what begins with / or . is a folder on this machine."""
-    name, _, split = source.removeprefix("hf:").partition(":")
-    if name.startswith(("/", ".")):
-        return name, None, split or "train"
-    owner, *rest = name.split("/")
-    if not owner or len(rest) > 2 or not all(rest):
-        raise RegardError(
-            f"{source!r} names no Hugging Face set: write hf:OWNER/NAME, hf:OWNER/NAME/CONFIG or …:SPLIT."
-        )
-    return "/".join([owner, *rest[:1]]), rest[1] if len(rest) == 2 else None, split or "train"
