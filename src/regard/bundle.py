@@ -24,6 +24,8 @@ from regard.generation import (
 from regard.generation.transcribing import Transcript, transcribe
 from regard.generation.translating import Alignment, How, Overlong, Translation, Translator
 from regard.inputs import Audio
+from regard.interop.folder import is_foreign, read
+from regard.interop.models import locate
 from regard.model import Transformer
 from regard.settings import RegardError
 from regard.store import CONFIG, TARGET_TOKENIZER, load_model, load_tokenizer
@@ -326,25 +328,29 @@ def load(
     device: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Model:
-    """A model from a run's folder or a model's folder, ready to use.
+    """A model, ready to use: from a run's folder, a model's, a Hugging Face folder, or by a name of `regard models`.
 
     tokenizer: another than the one in the folder. device: None takes a GPU if there is one. dtype: None keeps the
     file's. Raises `RegardError` in one sentence if there is no model, it is damaged, or the parts do not fit.
     """
-    folder = Path(path)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     _check_device(device)
-    if not folder.exists():
-        raise RegardError(f"there is no folder {str(path)!r}: name the folder of a run or of a model.")
+    folder = locate(path)
     if not (folder / CONFIG).is_file():
         raise RegardError(f"{str(path)!r} is no model's folder: it has no {CONFIG}. Has its training begun?")
-    if tokenizer is None:
-        tokenizer = load_tokenizer(folder)
-    elif not isinstance(tokenizer, Tokenizer):
+    if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
         tokenizer = Tokenizer.load(tokenizer)
-    target = Tokenizer.load(folder / TARGET_TOKENIZER) if (folder / TARGET_TOKENIZER).is_file() else None
-    model = Model(load_model(folder), tokenizer, folder.resolve().name, folder, target)
-    return model.to(device, dtype)
+    target = None
+    if is_foreign(folder):
+        transformer, own = read(folder, tokenizer=tokenizer is None)
+    else:
+        own = load_tokenizer(folder) if tokenizer is None else None
+        transformer = load_model(folder)
+        target = Tokenizer.load(folder / TARGET_TOKENIZER) if (folder / TARGET_TOKENIZER).is_file() else None
+    tokenizer = tokenizer or own
+    assert tokenizer is not None
+    name = folder.resolve().name if Path(path).exists() else str(path)
+    return Model(transformer, tokenizer, name, folder, target).to(device, dtype)
 
 
 def _search(settings: dict[str, Any]) -> How | None:

@@ -127,10 +127,16 @@ def load_tensors(model: Transformer, path: Path) -> None:
         raise RegardError(
             f"{path} is damaged ({error}): copy it again, or take one from the run's checkpoints."
         ) from None
+    fill(model, tensors)
+
+
+def fill(model: Transformer, tensors: dict[str, Tensor]) -> None:
+    """Give a model, which may stand on the meta device, its tensors: those that `tensors_of` names."""
     firsts = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items() if name in tensors}
+    whole = dict(tensors)
     for name, tensor in model.state_dict(keep_vars=True).items():
-        tensors.setdefault(name, tensors[firsts[id(tensor)]] if id(tensor) in firsts else tensor)
-    model.load_state_dict(tensors, assign=True)
+        whole.setdefault(name, tensors[firsts[id(tensor)]] if id(tensor) in firsts else tensor)
+    model.load_state_dict(whole, assign=True)
 
 
 def check_shapes(path: Path, expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> None:

@@ -1,0 +1,119 @@
+"""A Hugging Face folder becomes a model: its config.json, its safetensors, and what stands beside them.
+
+Everything is compared before anything is allocated: a weight that is missing, unexpected or misshapen is an error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from regard import heads
+from regard.heads import Head
+from regard.interop.architectures import ARCHITECTURES
+from regard.interop.base import Architecture, Values
+from regard.interop.weights import Weights, read_json
+from regard.model import ModelConfig, Transformer
+from regard.settings import RegardError, SettingsError, nearest
+from regard.store import CONFIG, check_shapes, fill, tensors_of
+from regard.text import Tokenizer
+
+MODULES = "modules.json"
+POOLINGS = {"cls": "first", "mean": "mean", "max": "max"}
+
+
+class Foreign(NamedTuple):
+    """What was read from others: a model on the CPU, ready to run, and its tokenizer (None: it was not asked for)."""
+
+    transformer: Transformer
+    tokenizer: Tokenizer | None
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether a folder is as others write it: its config.json names an architecture."""
+    path = folder / CONFIG
+    return path.is_file() and "model_type" in read_json(path)
+
+
+def read(folder: Path, tokenizer: bool = True) -> Foreign:
+    """The model in a Hugging Face folder, and its tokenizer.
+
+    Raises `RegardError`: the architecture is not known, a setting cannot be expressed, or weights do not fit.
+    """
+    values = Values(read_json(folder / CONFIG), str(folder / CONFIG))
+    architecture = ARCHITECTURES.get(kind := values.text("model_type"))
+    if architecture is None:
+        raise RegardError(f"{values.where}: a {kind[:60]!r} cannot be read yet{nearest(kind, ARCHITECTURES)}")
+    weights = Weights(folder)
+    try:
+        config = architecture.config(values)
+        if config.encoder is not None and config.encoder.n_layers > len(weights.shapes):
+            raise SettingsError(f"{config.encoder.n_layers} layers cannot lie in {len(weights.shapes)} weights.")
+        if (folder / MODULES).is_file():
+            config = config.replace(head=_sentence_head(folder))
+    except SettingsError as error:
+        raise SettingsError(f"{values.where}: {error}") from None
+    return Foreign(_model(architecture, config, weights), Tokenizer.load(folder) if tokenizer else None)
+
+
+def _model(architecture: Architecture, config: ModelConfig, weights: Weights) -> Transformer:
+    with torch.device("meta"):
+        model = Transformer(config)
+    ours = tensors_of(model)
+    sources = architecture.sources(config, ours)
+    theirs: dict[str, str] = {}
+    for name in weights.shapes:
+        plain = architecture.plain(name)
+        if theirs.setdefault(plain, name) != name:
+            raise RegardError(f"{weights.folder} has both {theirs[plain]} and {name}, which are the same weight.")
+    copies = {copy: of for copy, of in architecture.tied(config).items() if copy in theirs}
+    expected = {cut.name: cut.whole(tuple(ours[name].shape)) for name, cut in sources.items()}
+    expected |= {copy: expected[of] for copy, of in copies.items()}
+    found = {plain: weights.shapes[name] for plain, name in theirs.items()}
+    found = {
+        name: shape for name, shape in found.items() if name in expected or not architecture.is_unused(config, name)
+    }
+    check_shapes(weights.folder, expected, found)
+
+    tensors = weights.load([theirs[name] for name in expected])
+    for copy, of in copies.items():
+        if not torch.equal(tensors[theirs[copy]], tensors[theirs[of]]):
+            raise RegardError(
+                f"{weights.folder}: {copy} differs from {of}, and {CONFIG} says that they are one: "
+                "set tie_word_embeddings to false there if they are two."
+            )
+    types = {tensor.dtype for tensor in tensors.values()}
+    dtype = types.pop() if len(types) == 1 else torch.float32
+    taken = {name: cut.taken(tensors[theirs[cut.name]]).to(dtype).contiguous() for name, cut in sources.items()}
+    fill(model, taken)
+    return model.eval()
+
+
+def _sentence_head(folder: Path) -> Head:
+    """What sentence-transformers puts behind a model, as its modules.json lists it: pooling, and perhaps a norm."""
+    modules = read_json(folder / MODULES, list)
+    named = [module for module in modules if isinstance(module, dict)]
+    types = [str(module.get("type")).rpartition(".")[2] for module in named]
+    if types not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise RegardError(
+            f"{folder / MODULES} lists {', '.join(types)[:200] or 'nothing'}, and what can be expressed is Transformer, "
+            "Pooling, and Normalize."
+        )
+    place = str(named[1].get("path"))
+    if named[0].get("path") not in ("", None) or Path(place).name != place or "\\" in place:
+        raise RegardError(f"{folder / MODULES} names {place[:80]!r}, which is no folder within this one.")
+    pooling = read_json(folder / place / CONFIG)
+    modes = {
+        name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
+        for name, on in pooling.items()
+        if name.startswith("pooling_mode_") and on is True
+    }
+    modes = modes or {str(pooling.get("pooling_mode"))}
+    if len(modes) != 1 or not modes <= POOLINGS.keys():
+        raise RegardError(
+            f"{folder / place / CONFIG}: pooling by {' and '.join(sorted(modes))[:80]} is not known here; known are "
+            f"{', '.join(POOLINGS)}."
+        )
+    return heads.Embed(pooling=POOLINGS[modes.pop()], normalise="Normalize" in types)
