@@ -1,4 +1,4 @@
-"""What a reader of labelled data gives: a text with its label, a sentence with its tags, a question with its answers."""
+"""What readers of labelled data give: a text with its label, words with their tags, a question with its answers."""
 
 from __future__ import annotations
 

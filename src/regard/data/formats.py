@@ -60,6 +60,7 @@ class Reading:
     separator: str = "none"
     on_invalid: Literal["error", "replace"] = "error"
     say: Callable[[str], None] = lambda message: None
+    encoding: str = "auto"
     replaced: int = 0
     left_out: int = 0
     binary: list[str] = field(default_factory=list)
