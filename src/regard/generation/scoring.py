@@ -8,13 +8,56 @@ a smaller stride lets each token see at least context_length − stride tokens b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from regard.generation.streaming import Alternative
 from regard.model import Transformer
 from regard.settings import RegardError
+
+
+@dataclass(frozen=True)
+class ScoredToken:
+    """A token of a text and how likely the model found it after those before it; None for a first token that has
+    nothing before it. `candidates` are the likeliest tokens there, best first."""
+
+    token: str
+    id: int
+    log_probability: float | None
+    candidates: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a model finds a text. Log-probabilities are in nats, of the model's own distribution."""
+
+    tokens: tuple[ScoredToken, ...]
+
+    @property
+    def log_probability(self) -> float:
+        return sum(token.log_probability for token in self.tokens if token.log_probability is not None)
+
+    @property
+    def predicted(self) -> int:
+        """How many tokens were predicted."""
+        return sum(token.log_probability is not None for token in self.tokens)
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean negative log-probability of a token."""
+        return float(torch.tensor(-self.log_probability / self.predicted).exp()) if self.predicted else float("nan")
+
+    def __str__(self) -> str:
+        lines = [
+            f"{token.log_probability:9.3f}  {token.token!r}" if token.log_probability is not None
+            else f"{'–':>9}  {token.token!r}"
+            for token in self.tokens
+        ]  # fmt: skip
+        total = f"ln p = {self.log_probability:.3f}, perplexity {self.perplexity:.2f} over {self.predicted} tokens"
+        return "\n".join([*lines, total])
 
 
 class Window(NamedTuple):
