@@ -27,6 +27,19 @@ DECLARED = {
     "cls_token": "class",
 }
 
+CUSTOMARY = (
+    ("pad", "<pad>"),
+    ("pad", "[PAD]"),
+    ("begin", "<s>"),
+    ("end", "</s>"),
+    ("unknown", "<unk>"),
+    ("unknown", "[UNK]"),
+    ("mask", "<mask>"),
+    ("mask", "[MASK]"),
+    ("separator", "[SEP]"),
+    ("class", "[CLS]"),
+)
+
 
 def check_role(role: str) -> None:
     if role not in ROLES:
@@ -84,15 +97,29 @@ def unknown_of_model(model: dict[str, Any]) -> dict[str, str]:
     return {"unknown": lost} if lost and (isinstance(vocab, list) or lost in vocab) else {}
 
 
+def settings(folder: Path) -> dict[str, Any]:
+    """What Hugging Face's special_tokens_map.json and tokenizer_config.json in a folder say; the latter counts more."""
+    found: dict[str, Any] = {}
+    for place in (folder / "special_tokens_map.json", folder / "tokenizer_config.json"):
+        if not place.is_file() or place.stat().st_size > MOST_BYTES:
+            continue
+        try:
+            declared = json.loads(place.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            raise RegardError(f"{place} is not JSON.") from None
+        found |= declared if isinstance(declared, dict) else {}
+    return found
+
+
 def declared_roles(folder: Path) -> dict[str, str]:
-    """The roles that Hugging Face's tokenizer_config.json beside the file declares."""
-    place = folder / "tokenizer_config.json"
-    if not place.is_file() or place.stat().st_size > MOST_BYTES:
-        return {}
-    try:
-        declared = json.loads(place.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise RegardError(f"{place} is not JSON.") from None
-    found = {role: declared.get(key) for key, role in DECLARED.items()} if isinstance(declared, dict) else {}
+    """The roles that these files declare."""
+    declared = settings(folder)
+    found = {role: declared.get(key) for key, role in DECLARED.items()}
     texts = {role: value.get("content") if isinstance(value, dict) else value for role, value in found.items()}
     return {role: text for role, text in texts.items() if isinstance(text, str)}
+
+
+def customary_roles(spec: dict[str, Any]) -> dict[str, str]:
+    """The roles of special tokens whose text is customary, for a file beside which nothing is declared."""
+    special = {token["content"] for token in spec["added_tokens"] if token["special"]}
+    return {role: text for role, text in CUSTOMARY if text in special}

@@ -16,7 +16,7 @@ import numpy as np
 import tokenizers
 
 from regard.settings import RegardError, Settings, SettingsError
-from regard.text import fast, files, ranks
+from regard.text import fast, files, ranks, vocabularies
 from regard.text.decoding import ByteTable, StreamDecoder
 from regard.text.learning import Learnt, learn
 from regard.text.segments import segments
@@ -131,6 +131,7 @@ class Tokenizer:
     ) -> Tokenizer:
         """A tokenizer from a `tokenizer.json`, a folder with one, a `*.tiktoken` rank file, or an encoding's name.
 
+        In place of it the folder may have a vocab.txt, as BERT's, or a vocab.json with its merges.txt, as RoBERTa's.
         `special` gives roles their tokens where the file does not declare them. `pattern` (gpt2, cl100k, o200k, or a
         regular expression) says how a rank file that is no published one splits text. Raises `RegardError`.
         """
@@ -145,7 +146,10 @@ class Tokenizer:
         if place.is_dir():
             place = place / files.FILE
             if not place.is_file():
-                raise RegardError(f"the folder {str(path)!r} has no {files.FILE}.")
+                built = vocabularies.build(place.parent)
+                if built is None:
+                    raise RegardError(f"the folder {str(path)!r} has no {files.FILE}, and no vocab.txt in its place.")
+                return cls(built[0], special or built[1])
         if place.stat().st_size > files.MOST_BYTES:
             raise RegardError(
                 f"{place} has {place.stat().st_size:,} bytes, more than the {files.MOST_BYTES:,} a tokenizer may have."
@@ -155,7 +159,9 @@ class Tokenizer:
         try:
             tokenizer = cls(place.read_text(encoding="utf-8"), special)
             if special is None and not tokenizer.special.keys() - {"unknown"}:
-                tokenizer._take_roles(files.declared_roles(place.parent))
+                declared = files.declared_roles(place.parent)
+                customary = files.customary_roles(tokenizer._spec)
+                tokenizer._take_roles(declared if declared.keys() - {"unknown"} else customary)
             return tokenizer
         except UnicodeDecodeError:
             raise RegardError(f"{place} is no {files.FILE}: it is not text in UTF-8.") from None
