@@ -79,9 +79,10 @@ class Columns(NamedTuple):
         asked = [column for column in (self.text, self.second, *labels) if column not in ("auto", "none")]
         return [column for column in asked if not column.isdecimal()]
 
-    def head(self, rows: list[Cells]) -> bool:
-        """Whether the first row holds the names of the columns."""
-        if self.named():
+    def head(self, rows: list[Cells], surely: bool = True) -> bool:
+        """Whether the first row holds the names of the columns. surely: it must where columns are asked for by name."""
+        asked = self.named()
+        if asked and (surely or any(cell.strip() in asked for cell in rows[0])):
             return True
         first = [cell.strip() for cell in rows[0]]
         lower = {cell.lower() for cell in first}
@@ -126,11 +127,15 @@ def choose(table: Table, asked: Columns, task: Task, how: Reading, labelled: boo
     if labelled and not label:
         raise RegardError(f"{table.name}: name the column of the labels with data.label=…; it has {table.listed()}.")
     if "auto" in asked:
-        parts = [f"the text is column {text!r}"]
-        parts += [f"the second text {second!r}"] if second is not None else []
-        parts += [f"the label {', '.join(map(repr, label))}"] if label else []
+        parts = [f"the text is column {_shown(table, (text,))}"]
+        parts += [f"the second text {_shown(table, (second,))}"] if second is not None else []
+        parts += [f"the label {_shown(table, label)}"] if label else []
         how.note(f"{table.name}: {', '.join(parts)}; choose others with data.text=…, data.second=…, data.label=….")
     return Chosen(text, second, label)
+
+
+def _shown(table: Table, columns: tuple[str, ...]) -> str:
+    return ", ".join(repr(column) if table.named else column for column in columns)
 
 
 def _label(table: Table, free: list[str], task: Task, all_texts_known: bool) -> tuple[str, ...]:

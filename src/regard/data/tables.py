@@ -60,6 +60,10 @@ class Table(NamedTuple):
     peek: list[Row]
     rows: Iterator[Row]
 
+    def has(self, wanted: str) -> bool:
+        """Whether there is a column of this name, or of this number from 1."""
+        return wanted in self.columns or (wanted.isdecimal() and 1 <= int(wanted) <= len(self.columns))
+
     def column(self, wanted: str, setting: str) -> str:
         """The column of this name, or of this number from 1. Raises `RegardError` with the nearest name."""
         if wanted in self.columns:
@@ -88,17 +92,24 @@ def table(path: Path | None, how: Reading, headed: Headed = lambda rows: True, e
     if format == "parquet":
         return parquet(path, how)
     if format == "jsonl":
-        return _of_records(_jsonl(lines(path, how), name), name)
+        return _of_records(json_rows(lines(path, how), name), name)
     if path is not None and format == "text" and how.format == "auto" and formats.suffix(path) == ".json":
         return _of_records(_json(path, how), name)
-    return _of_cells(_cells(lines(path, how), name, commas=format == "csv"), name, headed, even)
+    return table_of_lines(lines(path, how), name, headed, even, commas=format == "csv")
+
+
+def table_of_lines(
+    every: Iterator[str], name: str, headed: Headed, even: bool = False, commas: bool = False
+) -> Table | None:
+    """The table in lines with tabs or commas between cells."""
+    return _of_cells(_cells(every, name, commas), name, headed, even)
 
 
 def hub_table(source: str, choose: Choose = every_column) -> Table | None:
     """The rows of a Hugging Face set; where a column has names for its numbers, the names stand in the rows."""
     rows = hugging_face(source)
     features = rows.features or {}
-    names = {column: kind.names for column, kind in features.items() if isinstance(getattr(kind, "names", None), list)}
+    names = {column: found for column, kind in features.items() if (found := _names(kind))}
     if features:
         texts = [column for column, kind in features.items() if getattr(kind, "dtype", "").endswith("string")]
         rows = rows.select_columns(list(choose(tuple(features), tuple(texts))))
@@ -112,7 +123,15 @@ def hub_table(source: str, choose: Choose = every_column) -> Table | None:
     return _of_records(records(), source)
 
 
-def _label(names: Sequence[str], number: Any) -> str | None:
+def _names(kind: Any) -> list[str] | None:
+    """The names of a column's numbers, or of those in its lists."""
+    found = getattr(kind, "names", None) or getattr(getattr(kind, "feature", None), "names", None)
+    return found if isinstance(found, list) else None
+
+
+def _label(names: Sequence[str], number: Any) -> Any:
+    if isinstance(number, list):
+        return [_label(names, one) for one in number]
     known = isinstance(number, int) and 0 <= number < len(names)  # -1 stands for none
     return names[number] if known else None
 
@@ -194,7 +213,7 @@ def _cells(every: Iterator[str], name: str, commas: bool) -> Iterator[tuple[str,
         raise RegardError(f"{name}, line {rows.line_num}, is not CSV: {short(error)}.") from None
 
 
-def _jsonl(every: Iterator[str], name: str) -> Iterator[Row]:
+def json_rows(every: Iterator[str], name: str) -> Iterator[Row]:
     for number, line in enumerate(every, start=1):
         if line and not line.isspace():
             where = f"{name}, line {number}"
@@ -202,7 +221,7 @@ def _jsonl(every: Iterator[str], name: str) -> Iterator[Row]:
 
 
 def _json(path: Path, how: Reading) -> Iterator[Row]:
-    rows = whole_json(path, how)
+    rows = parsed(whole_text(path, how), str(path))
     rows = rows["data"] if isinstance(rows, dict) and isinstance(rows.get("data"), list) else rows
     if not isinstance(rows, list):
         raise RegardError(f'{path} is no list of JSON objects, such as [{{"text": "…"}}].')
@@ -210,20 +229,19 @@ def _json(path: Path, how: Reading) -> Iterator[Row]:
         yield Row(f"{path}, row {number}", _record(row, f"{path}, row {number}"))
 
 
-def whole_json(path: Path | None, how: Reading) -> Any:
-    """What a JSON file holds. It stands in memory as a whole, so its size is bounded. Raises `RegardError`."""
+def whole_text(path: Path | None, how: Reading) -> str:
+    """The text of a JSON file. It stands in memory as a whole, so its size is bounded. Raises `RegardError`."""
     parts: list[str] = []
     size = 0
-    name = formats.described(path)
     for text in formats.text_of(path, how):
         parts.append(text)
         size += len(text)
         if size > formats.LONGEST_JSON:
             raise RegardError(
-                f"{name} is longer than {formats.LONGEST_JSON >> 20} million characters, which JSON is read up to; "
-                "write it as JSONL, one object a line."
+                f"{formats.described(path)} is longer than {formats.LONGEST_JSON >> 20} million characters, which JSON "
+                "is read up to; write it as JSONL, one object a line."
             )
-    return parsed("".join(parts), name)
+    return "".join(parts)
 
 
 def parsed(text: str, where: str) -> Any:
