@@ -9,7 +9,7 @@ Cost     a sum of n rows and a score for each draw; nothing is translated or com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,12 @@ class Bootstrap:
     def interval(self, statistics: Statistics, score: Callable[[Statistics], float]) -> tuple[float, float]:
         """Between which values the score lies in the middle share of the draws. score: summed counts → a number."""
         return self._middle([score(sums) for (sums,) in self._draws(statistics)])
+
+    def intervals(self, n: int, scores: Callable[[np.ndarray], Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+        """Intervals of scores that need not be sums. scores: rows [n] drawn of the n sentences → name: number."""
+        random = np.random.default_rng(self.seed)
+        drawn = [scores(random.integers(n, size=n)) for _ in range(self.samples)]
+        return {name: self._middle([draw[name] for draw in drawn]) for name in drawn[0]}
 
     def difference(self, ours: Statistics, theirs: Statistics, score: Callable[[Statistics], float]) -> Difference:
         """Our score minus theirs; row i of both is the same sentence."""
