@@ -21,6 +21,7 @@ VERBS = {
     "generate": "Continue a text, or write one for another.",
     "transcribe": "Write down what is said in recordings.",
     "evaluate": "Measure how well a model predicts or translates.",
+    "models": "List the models that can be had by name.",
     "show": "Show a model's key numbers, before or after training.",
     "reproduce": "Check what papers claimed, in minutes on a CPU.",
     "doctor": "Check this machine: versions, devices, kernels, space.",
