@@ -51,7 +51,6 @@ HEADS = {
         "head.dense": "cls.predictions.transform.dense",
         "head.norm": "cls.predictions.transform.LayerNorm",
         "head.bias": "cls.predictions.bias",
-        "head.output": "cls.predictions.decoder",
     },
     "classify": POOLED,
     "multilabel": POOLED,
@@ -59,6 +58,11 @@ HEADS = {
     "tag": {"head.output": "classifier"},
     "answer": {"head.output": "qa_outputs"},
     "embed": {},
+}
+
+TIED = {
+    "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
 
@@ -75,10 +79,7 @@ class Bert(Architecture):
         return {**ENCODER, **HEADS[config.head.kind]}
 
     def tied(self, config: ModelConfig) -> dict[str, str]:
-        again = {"cls.predictions.decoder.bias": "cls.predictions.bias"}
-        if tied(config):
-            again["cls.predictions.decoder.weight"] = "embeddings.word_embeddings.weight"
-        return again if config.head.kind == "language" else {}
+        return TIED if config.head.kind == "language" else {}
 
     def unused(self, config: ModelConfig) -> tuple[str, ...]:
         pooler = () if config.head.kind in ("classify", "multilabel", "regress") else ("pooler.*",)
@@ -90,7 +91,7 @@ def encoder(values: Values, offset: int) -> ModelConfig:
     values.only(position_embedding_type="absolute", is_decoder=False, add_cross_attention=False)
     norm = LayerNorm(eps=values.number("layer_norm_eps", 1e-12))
     dropout = values.number("hidden_dropout_prob", 0.1)
-    language = LanguageHead(tied=values.flag("tie_word_embeddings", True), bias=True, transform="bert", norm=norm)
+    language = LanguageHead(bias=True, transform="bert", norm=norm)
     of_head = values.number("classifier_dropout", dropout)
     activation: Any = values.choice("hidden_act", ACTIVATIONS, "gelu")
     return ModelConfig(
@@ -113,8 +114,3 @@ def encoder(values: Values, offset: int) -> ModelConfig:
         head=head(values, language, transform="tanh", dropout=of_head),
         initialisation=Normal(std=values.number("initializer_range", 0.02), residual="plain"),
     )
-
-
-def tied(config: ModelConfig) -> bool:
-    """Whether words are predicted by the table that reads them."""
-    return isinstance(config.head, LanguageHead) and config.head.tied

@@ -13,7 +13,7 @@ from regard.feedforward import MLP
 from regard.heads import LanguageHead
 from regard.inputs import TokenInput
 from regard.interop.base import Architecture, Cut, Values
-from regard.interop.bert import ACTIVATIONS, tied
+from regard.interop.bert import ACTIVATIONS
 from regard.interop.tasks import head
 from regard.layers import LayerNorm
 from regard.model import ModelConfig, StackConfig
@@ -42,7 +42,6 @@ HEADS = {
         "head.dense": "vocab_transform",
         "head.norm": "vocab_layer_norm",
         "head.bias": "vocab_projector.bias",
-        "head.output": "vocab_projector",
     },
     "classify": POOLED,
     "multilabel": POOLED,
@@ -52,6 +51,8 @@ HEADS = {
     "embed": {},
 }
 
+TIED = {"vocab_projector.weight": "embeddings.word_embeddings.weight"}
+
 
 class DistilBert(Architecture):
     model_types: ClassVar[tuple[str, ...]] = ("distilbert",)
@@ -59,7 +60,7 @@ class DistilBert(Architecture):
 
     def config(self, values: Values) -> ModelConfig:
         norm = LayerNorm(eps=1e-12)
-        language = LanguageHead(tied=values.flag("tie_word_embeddings", True), bias=True, transform="bert", norm=norm)
+        language = LanguageHead(bias=True, transform="bert", norm=norm)
         activation: Any = values.choice("activation", ACTIVATIONS, "gelu")
         return ModelConfig(
             vocab_size=values.whole("vocab_size"),
@@ -86,7 +87,7 @@ class DistilBert(Architecture):
         return {**ENCODER, **HEADS[config.head.kind]}
 
     def tied(self, config: ModelConfig) -> dict[str, str]:
-        return {"vocab_projector.weight": "embeddings.word_embeddings.weight"} if tied(config) else {}
+        return TIED if config.head.kind == "language" else {}
 
     def unused(self, config: ModelConfig) -> tuple[str, ...]:
         return ("embeddings.position_ids",)

@@ -115,7 +115,8 @@ def _checked(name: str, folder: Path) -> Path:
         with open(folder / file, "rb") as opened:
             if _sha256(opened, expected.size) != expected.sha256:
                 raise RegardError(
-                    f"{folder / file} is not the published file of {name!r}, or damaged: remove it, and it is fetched again."
+                    f"{folder / file} is damaged, or another's: it is not the file that was published as {name!r}. "
+                    f"Remove {folder}, and it is fetched again."
                 )
     return folder
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from regard.interop.base import Architecture, Cut, Values
-from regard.interop.bert import ENCODER, encoder, tied
+from regard.interop.bert import ENCODER, encoder
 from regard.model import ModelConfig
 from regard.settings import RegardError
 
@@ -20,7 +20,6 @@ HEADS = {
         "head.dense": "lm_head.dense",
         "head.norm": "lm_head.layer_norm",
         "head.bias": "lm_head.bias",
-        "head.output": "lm_head.decoder",
     },
     "classify": POOLED,
     "multilabel": POOLED,
@@ -29,6 +28,8 @@ HEADS = {
     "answer": {"head.output": "qa_outputs"},
     "embed": {},
 }
+
+TIED = {"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"}
 
 
 class Roberta(Architecture):
@@ -45,10 +46,7 @@ class Roberta(Architecture):
         return {**ENCODER, **HEADS[config.head.kind]}
 
     def tied(self, config: ModelConfig) -> dict[str, str]:
-        again = {"lm_head.decoder.bias": "lm_head.bias"}
-        if tied(config):
-            again["lm_head.decoder.weight"] = "embeddings.word_embeddings.weight"
-        return again if config.head.kind == "language" else {}
+        return TIED if config.head.kind == "language" else {}
 
     def unused(self, config: ModelConfig) -> tuple[str, ...]:
         return ("embeddings.position_ids", "embeddings.token_type_ids", "pooler.*")
