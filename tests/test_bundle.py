@@ -170,7 +170,7 @@ def test_a_device_that_is_not_there(tmp_path, lm, device):
 
 def test_an_encoder_does_not_continue_texts():
     config = ModelConfig(vocab_size=257, d_model=8, n_heads=1, encoder={"n_layers": 1}, decoder=None)
-    with pytest.raises(RegardError, match=r"only a decoder continues a text"):
+    with pytest.raises(RegardError, match=r"only a decoder continues a text: use fill"):
         Model(Transformer(config), byte_tokenizer()).generate("a")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import torch
 
 from regard.generation import (
@@ -27,6 +28,9 @@ from regard.inputs import Audio
 from regard.interop.folder import is_foreign, read
 from regard.interop.models import locate
 from regard.model import Transformer
+from regard.prediction import Answered, Hits, Long, reader
+from regard.prediction.answer import LONGEST
+from regard.prediction.verbs import verb_of
 from regard.settings import RegardError
 from regard.store import CONFIG, TARGET_TOKENIZER, load_model, load_tokenizer
 from regard.text import Tokenizer
@@ -215,6 +219,46 @@ class Model:
         source = recording if isinstance(recording, bytes) else Path(recording)
         return transcribe(self.transformer, self.tokenizer, source, how, tokens, listening=listening)
 
+    # — predicted —
+
+    def predict(self, texts: Any, *, long: Long | None = None, **settings: Any) -> Any:
+        """What a text is, as the model was trained to say: a class, labels, a number, or a tag for each word.
+
+        texts   one, or a list; two texts that belong together are a tuple, and so are the words of a split sentence
+        long    a text longer than the model reads: "begin" reads its beginning and says so, "windows" all of it,
+                "refuse" is an error; None: the beginning, but all of a text whose words are tagged
+
+        One text gives one answer, a list gives a list; a blank text's answer is empty. Raises `RegardError`.
+        """
+        single = isinstance(texts, str | tuple)
+        found = self.reader("predict", long=long).predict([texts] if single else texts, **settings)
+        return found[0] if single else found
+
+    def answer(
+        self, question: str, context: str, n_best: int = 1, *, longest: int = LONGEST, threshold: float = 0.0
+    ) -> Answered:
+        """Where in the context, of any length, the answer to the question stands; `print` it, or take its `.text`.
+
+        longest: pieces of an answer at most. threshold: how much likelier "no answer" must be for none to be given.
+        """
+        return self.reader("answer").predict([(question, context)], n_best, longest, threshold=threshold)[0]
+
+    def embed(self, texts: str | Sequence[str], *, long: Long | None = None) -> np.ndarray:
+        """The vector of a text [d], or those of several [n d], float32. Of a blank text all is 0."""
+        found = self.reader("embed", long=long).predict([texts] if isinstance(texts, str) else texts)
+        return found[0] if isinstance(texts, str) else found
+
+    def search(self, query: str, texts: Iterable[str], k: int = 10) -> Hits:
+        """The k texts that are nearest to the query, with their cosines; texts may be many, such as a file's lines."""
+        return self.reader("embed").search(query, texts, k)
+
+    def reader(self, verb: str, **settings: Any) -> Any:
+        """What answers `predict`, `answer` or `embed` for this model, batch by batch. Raises `RegardError`."""
+        own = verb_of(self.config)
+        if own.name != verb:
+            raise RegardError(f"{self.name} {own.does}: use {own.name}, not {verb}.")
+        return reader(self.transformer, self.tokenizer, **settings)
+
     def _translator(self) -> Translator:
         self._only("encoder-decoder", "writes one text for another")
         return Translator(self.transformer, self.tokenizer, self.target_tokenizer)
@@ -276,7 +320,7 @@ class Model:
             article = {"decoder": "a"}
             raise RegardError(
                 f"{self.name} is {article.get(self.family, 'an')} {self.family}, and only "
-                f"{article.get(family, 'an')} {family} {does}."
+                f"{article.get(family, 'an')} {family} {does}: use {verb_of(self.config).name}."
             )
 
 
