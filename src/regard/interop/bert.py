@@ -71,9 +71,10 @@ class Bert(Architecture):
     prefix: ClassVar[str] = "bert."
 
     def config(self, values: Values) -> ModelConfig:
-        if values.text("hidden_act", "gelu") != "gelu" and "MaskedLM" in str(values.values.get("architectures")):
+        config = encoder(values, offset=0)
+        if config.head.kind == "language" and values.text("hidden_act", "gelu") != "gelu":
             raise RegardError(f"{values.where}: words are predicted through hidden_act gelu here, and no other.")
-        return encoder(values, offset=0)
+        return config
 
     def names(self, config: ModelConfig) -> dict[str, str | Cut]:
         return {**ENCODER, **HEADS[config.head.kind]}

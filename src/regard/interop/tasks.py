@@ -55,8 +55,8 @@ def task_of(values: Values) -> str:
     """What stands after "For" in the name of the model's class, or "Model"."""
     named = values.values.get("architectures") or [BASE]
     name = str(named[0]) if isinstance(named, list) else str(named)
-    task = name.partition("For")[2] or BASE
-    if task not in TASKS or not ("For" in name or name.endswith(BASE)):
+    task = name.partition("For")[2] or (BASE if name.removesuffix("LMHeadModel").endswith(BASE) else name)
+    if task not in TASKS:
         known = ", ".join(f"…{'' if task == BASE else 'For'}{task}" for task in TASKS)
         raise RegardError(f"{values.where}: the model is a {name[:60]}, and what can be read is {known}.")
     return task
