@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
+from regard.data import charset
 from regard.settings import RegardError
 
 CHUNK = 1 << 20
@@ -137,43 +138,74 @@ def extra(module: str, purpose: str, group: str = "data") -> Any:
 
 
 def decode(stream: BinaryIO, name: str, how: Reading) -> Iterator[str]:
-    """UTF-8 as pieces of text, with `\\n` for every kind of line end and without a byte order mark.
+    """Bytes as pieces of text, with `\\n` for every kind of line end and without a byte order mark.
 
-    Invalid bytes are an error that names their place, or are replaced and counted.
+    They are in the encoding that was asked for, or that a byte order mark names, else in UTF-8. Where they are no UTF-8
+    from the first letter on, their encoding is guessed and said. Invalid bytes are an error that names their place, or
+    are replaced and counted.
     """
     line_ends = io.IncrementalNewlineDecoder(None, translate=True)
-    offset, rest, final = 0, b"", False
+    errors = "strict" if how.on_invalid == "error" else "replace"
+    encoding = ""
+    decoder: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")(errors)
+    read, waiting, ascii, final = 0, b"", True, False
     while not final:
         chunk = stream.read(CHUNK)
         final = not chunk
-        data = rest + chunk
-        if offset == 0:
-            _refuse_binary(data, name)
-            if data.startswith(codecs.BOM_UTF8):
-                offset, data = 3, data[3:]
-        try:
-            text, used = codecs.utf_8_decode(data, "strict" if how.on_invalid == "error" else "replace", final)
-        except UnicodeDecodeError as error:
-            raise RegardError(
-                f"{name} is not UTF-8: byte {offset + error.start} (0x{data[error.start]:02X}) fits no character; "
-                "convert the file (such as with iconv -f GBK -t UTF-8) or set data.on_invalid=replace."
-            ) from None
-        if how.on_invalid == "replace":
-            replaced = text.count("\ufffd") - data[:used].count(b"\xef\xbf\xbd")
-            if offset <= 3 and replaced > 0.1 * len(text):
-                raise Binary(f"{name} is no text in UTF-8: {replaced} of its first {len(text)} characters are invalid.")
+        first = not encoding
+        if first:
+            encoding = _encoding(chunk, name, how)
+            decoder = codecs.getincrementaldecoder(encoding)(errors)
+        data = waiting + chunk
+        while True:
+            try:
+                text = decoder.decode(chunk, final)
+                break
+            except UnicodeDecodeError as error:
+                place = read + error.start
+                guess = (
+                    charset.guess(data) if how.encoding == "auto" and encoding == "utf-8" and ascii else charset.NONE
+                )
+                if not guess.certain:
+                    raise _invalid(name, encoding, place, data[error.start], guess.names) from None
+                encoding, chunk = guess.names[0], data
+                decoder = codecs.getincrementaldecoder(encoding)(errors)
+                how.note(f"{name} is {encoding}, not UTF-8: it is read as such; set data.encoding=… if that is wrong.")
+        waiting = decoder.getstate()[0]
+        used = len(data) - len(waiting)
+        if first:
+            text = text.removeprefix("\ufeff")
+        if errors == "replace":
+            mark = "\ufffd".encode(encoding, errors="ignore")
+            replaced = text.count("\ufffd") - (data[:used].count(mark) if mark else 0)
+            if first and replaced > 0.1 * len(text):
+                raise Binary(
+                    f"{name} is no text: {replaced} of its first {len(text)} characters are invalid {encoding}."
+                )
             how.replaced += replaced
-        offset, rest = offset + used, data[used:]
+        read += used
+        ascii = ascii and text.isascii()
         if text := line_ends.decode(text, final):
             yield text
 
 
-def _refuse_binary(data: bytes, name: str) -> None:
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise Binary(f"{name} is UTF-16: convert it first, such as with iconv -f UTF-16 -t UTF-8.")
-    zero = data.find(b"\0", 0, 1 << 16)
-    if zero >= 0:
+def _encoding(start: bytes, name: str, how: Reading) -> str:
+    """What a file is taken to be written in. Raises `Binary` where it is no text at all."""
+    if how.encoding != "auto":
+        return how.encoding
+    marked = charset.by_mark(start)
+    zero = start.find(b"\0", 0, 1 << 16)
+    if zero >= 0 and marked is None:
         raise Binary(f"{name} is a binary file (byte {zero} is zero), and text was expected.")
+    return marked or "utf-8"
+
+
+def _invalid(name: str, encoding: str, place: int, byte: int, likely: tuple[str, ...]) -> RegardError:
+    told = f"data.encoding=…, likely {' or '.join(likely[:3])}," if likely else "data.encoding=…"
+    return RegardError(
+        f"{name} is not {encoding.upper()}: byte {place} (0x{byte:02X}) fits no character; name what it is written in "
+        f"with {told} or set data.on_invalid=replace."
+    )
 
 
 def whole(text: str) -> Iterator[Piece]:

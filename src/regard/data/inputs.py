@@ -96,7 +96,7 @@ def _of_table(table: Table | None, data: LabelledData, task: Task, how: Reading)
         settings = {name: "auto" for name in ("text", "second") if not table.has(getattr(data, name))}
         if data.second == "none":
             settings.pop("second", None)
-        settings |= {} if known else {"label": "none"}
+        settings |= {} if known else {"label": "none" if table.named else "auto"}
         yield from examples(table, data.replace(**settings), task, how, labelled=False)
 
 

@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 
 from regard.data import columns, names
 from regard.data.base import Data
+from regard.data.charset import Encoding
 from regard.data.columns import Chosen, Columns, Task
 from regard.data.examples import Example, Label
 from regard.data.formats import Format, Reading, characters
@@ -47,7 +48,7 @@ class LabelledData(Data, kind="labelled"):
     separator: str = "auto"
     """What stands between several labels in one cell: `|`, `;`, `,` or any text."""
     format: Format = "auto"
-    encoding: str = "auto"
+    encoding: Encoding = "auto"
     """How letters are written as bytes, such as `gb18030`; `auto` is UTF-8, else what the file itself suggests."""
     on_invalid: Literal["error", "replace"] = "error"
 

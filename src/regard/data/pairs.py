@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 
 from regard.data import dates
 from regard.data.base import Data
+from regard.data.charset import Encoding
 from regard.data.formats import Format, Reading, characters, lines
 from regard.data.sources import existing, tables
 from regard.data.tables import Row, Table, cell
@@ -58,6 +59,8 @@ class PairsData(Data, kind="pairs"):
     swap: bool = False
     """Whether to learn the other direction."""
     format: Format = "auto"
+    encoding: Encoding = "auto"
+    """How letters are written as bytes, such as `gb18030`; `auto` is UTF-8, else what the file itself suggests."""
     on_invalid: Literal["error", "replace"] = "error"
     max_length: int = Field(256, ge=1)
     """Pairs with more tokens than this on either side are left out."""
@@ -70,7 +73,7 @@ class PairsData(Data, kind="pairs"):
         return tuple(value.split(",")) if isinstance(value, str) and "," in value else value
 
     def reading(self, say: Callable[[str], None] = lambda message: None) -> Reading:
-        return Reading("auto", self.format, "line", self.on_invalid, say)
+        return Reading("auto", self.format, "line", self.on_invalid, say, self.encoding)
 
 
 class Pair(NamedTuple):

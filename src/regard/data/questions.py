@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 
 from regard.data.base import Data
+from regard.data.charset import Encoding
 from regard.data.examples import AnswerSpan, Question
 from regard.data.formats import Format, Reading, characters, described, format_of, suffix
 from regard.data.sources import source_files, tables
@@ -46,7 +47,7 @@ class QuestionData(Data, kind="questions"):
     """The part that is kept apart, drawn by the article and `split_seed`."""
     split_seed: int = 0
     format: Format = "auto"
-    encoding: str = "auto"
+    encoding: Encoding = "auto"
     """How letters are written as bytes, such as `gb18030`; `auto` is UTF-8, else what the file itself suggests."""
     on_invalid: Literal["error", "replace"] = "error"
 

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from regard.data.base import Data
+from regard.data.charset import Encoding
 from regard.data.formats import Format, Piece, Reading
 from regard.data.sources import each, pieces
 from regard.seeds import derive_seed
@@ -38,13 +39,15 @@ class TextData(Data, kind="text"):
     """How files are read; `auto` goes by their names."""
     separator: str = "none"
     """What stands between documents in plain text: `none` (a file is one document), `line`, `paragraph`, any text."""
+    encoding: Encoding = "auto"
+    """How letters are written as bytes, such as `gb18030`; `auto` is UTF-8, else what the file itself suggests."""
     on_invalid: Literal["error", "replace"] = "error"
-    """Invalid UTF-8: stop with its place, or read it as U+FFFD and say how often."""
+    """Invalid bytes: stop with its place, or read it as U+FFFD and say how often."""
     separate_documents: bool = True
     """Whether documents that share a window are kept apart in attention and positions."""
 
     def reading(self, say: Say = lambda message: None) -> Reading:
-        return Reading(self.column, self.format, self.separator, self.on_invalid, say)
+        return Reading(self.column, self.format, self.separator, self.on_invalid, say, self.encoding)
 
 
 class Stretch(NamedTuple):

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from regard.data.base import Data
+from regard.data.charset import Encoding
 from regard.data.examples import Sentence
 from regard.data.formats import Format, Reading, characters, described, format_of, lines, suffix
 from regard.data.labelled import name_of
@@ -54,7 +55,7 @@ class TaggedData(Data, kind="tagged"):
     separator: str = "auto"
     """What stands between two columns: `tab`, `space` (one or more), or any text."""
     format: Format = "auto"
-    encoding: str = "auto"
+    encoding: Encoding = "auto"
     """How letters are written as bytes, such as `gb18030`; `auto` is UTF-8, else what the file itself suggests."""
     on_invalid: Literal["error", "replace"] = "error"
 
