@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import regard as rg
 from regard import RegardError
+from regard.cli import main
 from regard.interop.base import Cut
 from regard.interop.folder import is_foreign, read
 from regard.interop.weights import CONVERT
@@ -235,7 +236,7 @@ def test_a_pickle_is_refused_and_converted(folder, published):
         ({"hidden_size": 13}, "cannot be split into 3 heads"),
         ({"vocab_size": 2**31}, "where the settings say"),
         ({"max_position_embeddings": 2**30}, "where the settings say"),
-        ({"num_hidden_layers": 4096}, "4096 layers cannot lie in"),
+        ({"num_hidden_layers": 4096}, r"has \d+ weights, and config\.json says 4096 layers"),
         ({"num_hidden_layers": 10**12}, "n_layers"),
         ({"layer_norm_eps": "small"}, "layer_norm_eps .* must be a number"),
         ({"hidden_dropout_prob": 2}, "dropout"),
@@ -339,3 +340,10 @@ def test_a_cut():
     assert torch.equal(turned.taken(whole.t().contiguous()), whole[2:4])
     assert turned.whole((2,)) == (6,)
     assert torch.equal(turned.taken(torch.arange(6)), torch.tensor([2, 3]))
+
+
+def test_show(folder, capsys):
+    assert main(["show", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "2 layers of 3 heads of 4" in shown
+    assert "learned" in shown

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def show(
     name: Annotated[
         str | None,
-        Parameter(help="A preset (gpt2), a run's or a model's folder, a mechanism (rotary), or a family (attention)."),
+        Parameter(
+            help="A preset (gpt2), a folder, a model's name (minilm), a mechanism (rotary), a family (attention)."
+        ),
     ] = None,
     /,
 ) -> None:
@@ -25,13 +27,14 @@ def show(
     Without a name: what there is.
     """
     from regard import pages
+    from regard.interop.models import MODELS, get
 
     if name is None:
         print(_overview())
     elif found := pages.find(name):
         print(_family(found) if len(found) > 1 and name not in found[0].kinds else _texts(found))
-    elif Path(name).is_dir():
-        print(_folder(Path(name)))
+    elif Path(name).is_dir() or name in MODELS:
+        print(_folder(Path(name) if Path(name).is_dir() else get(name)))
     else:
         print(_preset(name))
 
@@ -93,12 +96,13 @@ def _preset(name: str) -> str:
 
 def _folder(folder: Path) -> str:
     """A run with its batch and the tokens it saw, or a model that somebody gave a name."""
+    from regard.interop.folder import config_of, is_foreign
     from regard.planning import plan
     from regard.store import CONFIG, load_config
 
     settings = folder / "run.toml"
     if not settings.is_file():
-        return f"{folder}\n\n{plan(load_config(folder))}"
+        return f"{folder}\n\n{plan(config_of(folder) if is_foreign(folder) else load_config(folder))}"
 
     from regard.training.metrics import read
     from regard.training.run import read_settings

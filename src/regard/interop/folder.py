@@ -42,23 +42,31 @@ def read(folder: Path, tokenizer: bool = True) -> Foreign:
 
     Raises `RegardError`: the architecture is not known, a setting cannot be expressed, or weights do not fit.
     """
+    architecture, config = _settings(folder)
+    return Foreign(_model(architecture, config, Weights(folder)), Tokenizer.load(folder) if tokenizer else None)
+
+
+def config_of(folder: Path) -> ModelConfig:
+    """The settings of the model in a Hugging Face folder, its weights unread. Raises `RegardError`."""
+    return _settings(folder)[1]
+
+
+def _settings(folder: Path) -> tuple[Architecture, ModelConfig]:
     values = Values(read_json(folder / CONFIG), str(folder / CONFIG))
     architecture = ARCHITECTURES.get(kind := values.text("model_type"))
     if architecture is None:
         raise RegardError(f"{values.where}: a {kind[:60]!r} cannot be read yet{nearest(kind, ARCHITECTURES)}")
-    weights = Weights(folder)
     try:
         config = architecture.config(values)
-        if config.encoder is not None and config.encoder.n_layers > len(weights.shapes):
-            raise SettingsError(f"{config.encoder.n_layers} layers cannot lie in {len(weights.shapes)} weights.")
-        if (folder / MODULES).is_file():
-            config = config.replace(head=_sentence_head(folder))
+        return architecture, config.replace(head=_sentence_head(folder)) if (folder / MODULES).is_file() else config
     except SettingsError as error:
         raise SettingsError(f"{values.where}: {error}") from None
-    return Foreign(_model(architecture, config, weights), Tokenizer.load(folder) if tokenizer else None)
 
 
 def _model(architecture: Architecture, config: ModelConfig, weights: Weights) -> Transformer:
+    n_layers = max(stack.n_layers for stack in config.stacks.values())
+    if n_layers > len(weights.shapes):
+        raise RegardError(f"{weights.folder} has {len(weights.shapes)} weights, and {CONFIG} says {n_layers} layers.")
     with torch.device("meta"):
         model = Transformer(config)
     ours = tensors_of(model)
