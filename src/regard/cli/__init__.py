@@ -20,6 +20,8 @@ VERBS = {
     "train": "Train a model on text, pairs of texts, or speech.",
     "generate": "Continue a text, or write one for another.",
     "transcribe": "Write down what is said in recordings.",
+    "predict": "Say what texts are, tag their words, or answer questions about them.",
+    "embed": "Turn texts into vectors, or find the nearest to another.",
     "evaluate": "Measure how well a model predicts or translates.",
     "models": "List the models that can be had by name.",
     "show": "Show a model's key numbers, before or after training.",

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -72,6 +72,17 @@ class Answered:
     def text(self) -> str:
         """The answer's text, "" where there is none."""
         return self.best.text if self.best is not None else ""
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Plain values that JSON can hold; with `top` so many answers, and not the best alone."""
+        best = {"text": "", "start": None, "end": None, "score": None, "probability": self.silence or None}
+        found: dict[str, Any] = best if self.best is None else asdict(self.best)
+        found = {"answer": found.pop("text"), **found}
+        if self.no_answer is not None:
+            found |= {"no_answer": self.no_answer}
+        if top is not None:
+            found["answers"] = [asdict(answer) for answer in self.answers[:top]]
+        return found
 
     def __str__(self) -> str:
         lines = list(map(str, self.answers))

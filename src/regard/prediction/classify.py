@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from regard.prediction.base import Reader, Text
 
@@ -30,6 +31,11 @@ class Class:
         """The k likeliest classes with their probabilities, best first."""
         return best(self.probabilities, k)
 
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Plain values that JSON can hold, with the `top` likeliest classes, or all."""
+        p = None if self.label is None else self.probability
+        return {"label": self.label, "probability": p, "probabilities": _shown(self.probabilities, top)}
+
     def __str__(self) -> str:
         return "–" if self.label is None else "  ".join(f"{label} {p:.1%}" for label, p in self.top(3))
 
@@ -45,6 +51,11 @@ class Labels:
         """The k likeliest labels with their probabilities, best first."""
         return best(self.probabilities, k)
 
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Plain values that JSON can hold, with the `top` likeliest labels, or all."""
+        labels = None if self.labels is None else list(self.labels)
+        return {"labels": labels, "probabilities": _shown(self.probabilities, top)}
+
     def __str__(self) -> str:
         if not self.labels:
             return "–" if self.labels is None else "none"
@@ -57,12 +68,20 @@ class Number:
 
     value: float | None
 
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {"value": self.value}
+
     def __str__(self) -> str:
         return "–" if self.value is None else f"{self.value:.4g}"
 
 
 def best(probabilities: dict[str, float], k: int) -> list[tuple[str, float]]:
     return sorted(probabilities.items(), key=lambda item: -item[1])[:k]
+
+
+def _shown(probabilities: dict[str, float], top: int | None) -> dict[str, float]:
+    return probabilities if top is None else dict(best(probabilities, top))
 
 
 class Classifier(Reader):

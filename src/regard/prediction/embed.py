@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from regard.prediction.base import Reader, Text
 from regard.settings import RegardError
+
+T = TypeVar("T")
 
 CHUNK = 4096
 """Texts whose vectors are in memory at once while others are searched."""
@@ -86,7 +88,7 @@ def unit(vectors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+def chunks(texts: Iterable[T], size: int) -> Iterator[list[T]]:
     every = iter(texts)
     while part := list(itertools.islice(every, size)):
         yield part

@@ -11,8 +11,8 @@ mean probability of its words' tags.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -68,6 +68,15 @@ class Tagged:
     def conll(self) -> str:
         """A word a line with its tag after a tab, and a blank line after them."""
         return "".join(f"{word}\t{tag}\n" for word, tag in zip(self.words, self.tags, strict=True)) + "\n"
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Plain values that JSON can hold; with `top` the likeliest labels of each word, too."""
+        found: dict[str, Any] = {"words": list(self.words), "tags": list(self.tags), "scores": self.scores}
+        if marks_entities(self.labels):
+            found["entities"] = [asdict(entity) for entity in self.entities]
+        if top is not None:
+            found["probabilities"] = [dict(self.top(word, top)) for word in range(len(self.words))]
+        return found
 
     def __str__(self) -> str:
         if marks_entities(self.labels):
