@@ -172,8 +172,8 @@ def answer_scores(
     measures = measured(len(exact), scores, conventions, bootstrap)
     threshold = None
     if no_answer is not None and spans is not None and not answerable.all():
-        each = [
+        exact, overlap = (
             np.array([score(*pair, language) for pair in zip(spans, true, strict=True)]) for score in (exact_match, f1)
-        ]
-        threshold = best_threshold(np.asarray(no_answer, np.float64), *each, answerable)
+        )
+        threshold = best_threshold(np.asarray(no_answer, np.float64), exact, overlap, answerable)
     return AnswerScores(measures, language, len(exact), int((~answerable).sum()), threshold)

@@ -47,10 +47,11 @@ def measured(
     """Name → measure. scores: rows of the n examples → name: value; numbers: those that are not shares."""
     values = scores(np.arange(n))
     ends = {} if bootstrap is None else bootstrap.intervals(n, scores)
-    return {
-        name: Measure(name, float(value), *ends.get(name, (None, None)), conventions.get(name, ""), name not in numbers)
-        for name, value in values.items()
-    }
+    found = {}
+    for name, value in values.items():
+        low, high = ends.get(name, (None, None))
+        found[name] = Measure(name, float(value), low, high, conventions.get(name, ""), name not in numbers)
+    return found
 
 
 def lines(measures: Mapping[str, Measure]) -> list[str]:

@@ -5,7 +5,8 @@ Outputs and targets are as the heads give and take them; no texts, no intervals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ def quick_measures(
     """Name → value, the task's main one first. kind: classify, multilabel, regress, tag, answer or embed.
 
     outputs    [n c], [n c], [n]; of tag and answer a row [t c] or [t 2] a text, or [n t c], [n t 2]; of embed [n d]
-    targets    [n] (−100: none), [n c], [n]; of tag [t] a text (−100: none); of answer [n 2]; of embed [n], as its head's
+    targets    [n] (−100: none), [n c], [n]; of tag [t] a text; of answer [n 2]; of embed [n] rows of the positives
     labels     of tag: their names
 
     Raises `RegardError` for another kind.
@@ -77,13 +78,14 @@ def _answer(outputs: Sequence[Tensor], targets: Tensor, labels: Sequence[str]) -
 
 def _embed(outputs: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str, float]:
     anchors = (targets != -100).nonzero()[:, 0]
-    candidates, place = targets[anchors].unique(return_inverse=True)
+    candidates = (targets == -100).nonzero()[:, 0]
+    place = torch.searchsorted(candidates, targets[anchors])
     vectors = outputs.double().cpu().numpy()
     ranks = right_ranks(vectors[anchors.cpu()], vectors[candidates.cpu()], place.cpu().numpy())
     return {"accuracy@1": float((ranks == 1).mean()), "mrr": float((1 / ranks).mean())}
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[Any, Any, Sequence[str]], dict[str, float]]] = {
     "classify": _classify,
     "multilabel": _multilabel,
     "regress": _regress,

@@ -2,12 +2,14 @@
 
     precision = right / predicted     recall = right / true     F1 = 2 right / (predicted + true)
 
-A tag is O, or B- I- E- S- and a type. By the default rule an entity goes on from a B or I into an I or E of its own
-type, and every other tag than O begins one; so BIO, IOB1 and BIOES are read alike, and an I that follows nothing still
-begins an entity. By the strict rule of a scheme, what the scheme forbids is no entity.
+A tag is O, or B- I- E- S- and a type. By the default rule (`text.words.entities`) an entity goes on from a B or I into
+an I or E of its own type, and every other tag than O begins one; so BIO, IOB1 and BIOES are read alike, and an I that
+follows nothing still begins an entity. By the strict rule of a scheme, what the scheme forbids is no entity. Tags of
+another shape, such as parts of speech, are counted word by word.
 
 Source   Tjong Kim Sang & De Meulder 2003, arXiv:cs/0306050, §2.3 (the default rule is of its conlleval, and
          seqeval's); seqeval's mode="strict"; F1 of distinct surface forms: Derczynski et al. 2017 (WNUT17), §5.
+Differs  Where strict IOB1 forbids a B- (its neighbour has another type), seqeval drops the entity before it as well.
 """
 
 from __future__ import annotations
@@ -22,34 +24,24 @@ from regard.evaluation.bootstrap import Bootstrap
 from regard.evaluation.classification import LabelScores, columns, over
 from regard.evaluation.measures import DRAWS, Measure, lines, measured, plain
 from regard.settings import RegardError
+from regard.text.words import Entity, entities, marks_entities, repair
 
 Scheme = Literal["any", "bio", "iob1", "bioes"]
 
 CONVENTIONS = {
-    "f1": "micro over entities, type and both ends right; 0/0 = 0",
-    "precision": "right entities of those predicted",
-    "recall": "right entities of those true",
+    "f1": "micro; type and both ends right; 0/0 = 0",
+    "precision": "right ones of those predicted",
+    "recall": "right ones of those true",
     "macro_f1": "mean over types that are true or predicted",
     "surface_f1": "each distinct form and type once (WNUT17)",
-    "token_accuracy": "words with the right tag, O among them",
+    "token_accuracy": "words with the right tag, O among them; leniently read, both sides as BIO",
 }
 
 
-def split(tag: str) -> tuple[str, str]:
-    """B-person → (B, person); O → (O, "")."""
-    prefix, _, kind = tag.partition("-")
-    if prefix not in ("B", "I", "E", "S", "O") or (prefix == "O") != (kind == ""):
-        raise RegardError(f"the tag {tag!r} is neither O nor B-, I-, E- or S- and a type, such as B-person.")
-    return prefix, kind
-
-
-def entities(tags: Sequence[str], scheme: Scheme = "any") -> list[tuple[str, int, int]]:
-    """(type, first word, word after the last) of each entity. scheme: any reads all leniently, others are strict.
-
-    Raises `RegardError` for a tag of another shape.
-    """
-    parts = [split(tag) for tag in tags]
-    found: list[tuple[str, int, int]] = []
+def strict_entities(tags: Sequence[str], scheme: Literal["bio", "iob1", "bioes"]) -> list[Entity]:
+    """(type, first word, word after the last) of each entity that the scheme allows."""
+    parts = [(tag[:1], tag[2:]) for tag in tags]
+    found: list[Entity] = []
     place = 0
     while place < len(parts):
         before = parts[place - 1] if place else ("O", "")
@@ -59,7 +51,7 @@ def entities(tags: Sequence[str], scheme: Scheme = "any") -> list[tuple[str, int
         end = place + 1
         while end < len(parts) and _goes_on(parts[end], parts[end - 1]):
             end += 1
-        if scheme != "bioes" or _closed(parts[place:end]):
+        if scheme != "bioes" or parts[end - 1][0] == ("S" if end - place == 1 else "E"):
             found.append((parts[place][1], place, end))
             place = end
         else:
@@ -71,26 +63,10 @@ def _goes_on(tag: tuple[str, str], before: tuple[str, str]) -> bool:
     return tag[0] in ("I", "E") and before[0] in ("B", "I") and tag[1] == before[1]
 
 
-def _begins(tag: tuple[str, str], before: tuple[str, str], scheme: Scheme) -> bool:
-    if scheme == "bio":
-        return tag[0] == "B"
-    if scheme == "bioes":
-        return tag[0] in ("B", "S")
+def _begins(tag: tuple[str, str], before: tuple[str, str], scheme: str) -> bool:
     if scheme == "iob1":  # B only parts two neighbours of one type
         return tag[0] == "I" or (tag[0] == "B" and before[1] == tag[1])
-    return tag[0] != "O"
-
-
-def _closed(parts: Sequence[tuple[str, str]]) -> bool:
-    return parts[-1][0] == ("S" if len(parts) == 1 else "E")
-
-
-def repair(tags: Sequence[str]) -> list[str]:
-    """The same entities by the default rule, written as BIO: B- begins each, I- goes on."""
-    repaired = ["O"] * len(tags)
-    for kind, first, end in entities(tags):
-        repaired[first:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - first - 1)]
-    return repaired
+    return tag[0] == "B" or (scheme == "bioes" and tag[0] == "S")
 
 
 @dataclass(frozen=True)
@@ -100,6 +76,8 @@ class TagScores:
     types: tuple[str, ...]
     measures: dict[str, Measure]
     per_type: LabelScores
+    unit: Literal["entity", "word"]
+    """What is counted."""
     scheme: Scheme
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +87,7 @@ class TagScores:
             | {"support": int(self.per_type.support[place])}
             for place, kind in enumerate(self.types)
         }
-        return {"measures": plain(self.measures), "per_type": rows, "scheme": self.scheme}
+        return {"measures": plain(self.measures), "per_type": rows, "unit": self.unit, "scheme": self.scheme}
 
     def __str__(self) -> str:
         found = self.per_type
@@ -121,7 +99,8 @@ class TagScores:
             for place, kind in enumerate(self.types)
         ]
         rule = "entities by seqeval's default rule" if self.scheme == "any" else f"entities strictly {self.scheme}"
-        return "\n".join([*lines(self.measures), f"  {rule}", "", columns([head, *rows])])
+        rule = "words, as these tags mark no entities" if self.unit == "word" else rule
+        return "\n".join([*lines(self.measures), f"  counted: {rule}", "", columns([head, *rows])])
 
 
 def tag_scores(
@@ -133,17 +112,22 @@ def tag_scores(
 ) -> TagScores:
     """Of sentences, a tag a word. words: for F1 of distinct surface forms, too.
 
-    Raises `RegardError` where two sentences differ in length or a tag has another shape.
+    Raises `RegardError` where two sentences differ in length.
     """
     for place, (ours, theirs) in enumerate(zip(true, predicted, strict=True)):
         if len(ours) != len(theirs):
             raise RegardError(f"sentence {place + 1} has {len(ours)} true and {len(theirs)} predicted tags.")
-    truth, guess = ([set(entities(tags, scheme)) for tags in side] for side in (true, predicted))
+    unit: Literal["entity", "word"] = "word"
+    if marks_entities([tag for side in (true, predicted) for tags in side for tag in tags]):
+        unit = "entity"
+        if scheme == "any":
+            true, predicted = [repair(tags) for tags in true], [repair(tags) for tags in predicted]
+    truth, guess = ([_found(tags, unit, scheme) for tags in side] for side in (true, predicted))
     types = tuple(sorted({kind for side in (truth, guess) for found in side for kind, _, _ in found}))
     number = {kind: place for place, kind in enumerate(types)}
     counted = np.zeros((len(truth), 3, len(types)))
-    for sentence, (ours, theirs) in enumerate(zip(truth, guess, strict=True)):
-        for which, found in enumerate((ours & theirs, theirs, ours)):
+    for sentence, (real, guessed) in enumerate(zip(truth, guess, strict=True)):
+        for which, found in enumerate((real & guessed, guessed, real)):
             for kind, _, _ in found:
                 counted[sentence, which, number[kind]] += 1
     table = counted.reshape(len(truth), -1)
@@ -153,17 +137,17 @@ def tag_scores(
     def scores(rows: np.ndarray) -> dict[str, float]:
         drawn = np.bincount(rows, minlength=len(truth)).astype(np.float64)
         counts = (drawn @ table).reshape(3, -1)
-        right, guessed, real = counts.sum(axis=1)
+        right, given, known = counts.sum(axis=1)
         return {
-            "f1": float(over(2 * right, guessed + real)),
-            "precision": float(over(right, guessed)),
-            "recall": float(over(right, real)),
+            "f1": float(over(2 * right, given + known)),
+            "precision": float(over(right, given)),
+            "recall": float(over(right, known)),
             "macro_f1": LabelScores.of(*counts).macro_f1,
             "token_accuracy": float(over(drawn @ same, drawn @ length)),
         }
 
     measures = measured(len(truth), scores, CONVENTIONS, bootstrap)
-    if words is not None:
+    if words is not None and unit == "entity":
         forms = [
             {
                 (kind, *sentence[first:end])
@@ -175,4 +159,10 @@ def tag_scores(
         both = len(forms[0]) + len(forms[1])
         value = 2 * len(forms[0] & forms[1]) / both if both else 0.0
         measures["surface_f1"] = Measure("surface_f1", value, convention=CONVENTIONS["surface_f1"])
-    return TagScores(types, measures, LabelScores.of(*table.sum(axis=0).reshape(3, -1)), scheme)
+    return TagScores(types, measures, LabelScores.of(*table.sum(axis=0).reshape(3, -1)), unit, scheme)
+
+
+def _found(tags: Sequence[str], unit: str, scheme: Scheme) -> set[Entity]:
+    if unit == "word":
+        return {(tag, place, place + 1) for place, tag in enumerate(tags)}
+    return set(entities(tags) if scheme == "any" else strict_entities(tags, scheme))
