@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from regard.attention import Dot
+from regard.interop.folder import read
 from regard.layers import LayerNorm, RMSNorm
 from regard.model import MLP, Gated, LanguageHead, ModelConfig, PreNorm, StackConfig, Transformer
 from regard.positions import Learned, Rotary
@@ -135,3 +136,15 @@ def test_equal_greedy_tokens(make):
 @torch.no_grad()
 def test_a_mutation_is_seen(make, mutation):
     assert difference(*make(**mutation)) > 1e-5
+
+
+def test_gpt2_through_a_folder(tmp_path):
+    """The same weights to the bit, of maps that are stored turned and fused."""
+    theirs, ours = gpt2()
+    theirs.save_pretrained(tmp_path)
+    loaded = read(tmp_path, tokenizer=False).transformer
+    expected, found = ours.state_dict(), loaded.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    check_logits(theirs, loaded)
+    check_greedy(theirs, loaded)
