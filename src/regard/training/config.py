@@ -22,6 +22,9 @@ class TrainingConfig(Settings):
     """How a model is trained. Counts are of steps (updates) unless they say otherwise."""
 
     steps: int = Field(2000, ge=0)
+    epochs: float | None = Field(None, gt=0)
+    """Labelled data: how often each example is seen, which then sets `steps`; and there is an evaluation in each half
+    of an epoch."""
     batch_size: int = Field(32, ge=1)
     """Rows of a step, all micro-batches and processes together."""
     batch_tokens: int | None = Field(None, ge=1)
@@ -36,6 +39,16 @@ class TrainingConfig(Settings):
     clip: float | None = Field(1.0, gt=0)
     """The largest norm of all gradients together; longer ones are shortened to it."""
     smoothing: float = Field(0.0, ge=0, lt=1)
+    r_drop: float = Field(0.0, ge=0)
+    """Each example is read twice, under two draws of dropout, and so much counts how far the two outcomes differ."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: an example of a rare class counts for more, so that all classes count alike."""
+    frozen: int | Literal["encoder"] | None = None
+    """What stays as it is: the input and so many of the lowest layers, or all but the head."""
+    max_length: int | None = Field(None, ge=8)
+    """Labelled data: tokens of a text, or of a window of one, that are read; none: the model's context."""
+    overlap: int = Field(64, ge=0)
+    """Questions: tokens that two windows of a context share."""
     z_loss: float = Field(0.0, ge=0)
     average: Average | None = None
     """An average of the weights, which is evaluated and kept as the model."""
@@ -73,6 +86,7 @@ FREE = frozenset(
     f"training.{name}"
     for name in (
         "steps",
+        "epochs",
         "device",
         "compile",
         "spread",
@@ -100,6 +114,8 @@ class RunConfig(Settings):
     """The same for what is written, where sources and targets share no vocabulary."""
     data: Data = TextData()
     model: ModelConfig
+    start: str = ""
+    """A run, a Hugging Face folder or a name of `regard models`, whose weights and tokenizer it begins with."""
     distil: str = ""
     """A run that translates: what it writes for the sources is learnt in the place of their targets."""
     vectors: str = ""
@@ -121,6 +137,18 @@ class RunConfig(Settings):
                 "set model.input.kind=word_vectors"
             )
         return self
+
+
+def completed(now: RunConfig, before: RunConfig) -> RunConfig:
+    """The settings with what they leave to the data, or to the start, as it was found before."""
+    model, old = now.model, before.model
+    if now.start and now.start == before.start:
+        model = old if type(model.head) is type(old.head) else model
+    if model.vocab_size == 1:
+        model = model.replace(vocab_size=old.vocab_size)
+    if getattr(model.head, "labels", None) == () or model.head.kind == "regress" == old.head.kind:
+        model = model.replace(head=old.head) if type(model.head) is type(old.head) else model
+    return now.replace(model=model)
 
 
 def differences(before: RunConfig, now: RunConfig) -> list[tuple[str, Any, Any]]:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from regard.evaluation import Evaluation, batch_loss, total_loss
 from regard.feedforward.experts import overflow
 from regard.model import RecurrentConfig, Transformer
 from regard.seeds import derive_seed
+from regard.settings import SettingsError
 from regard.store import WEIGHTS, load_tensors, save_model, tensors_of
 from regard.text import Tokenizer
 from regard.training import checkpoint, guard
@@ -26,6 +29,35 @@ from regard.training.config import TrainingConfig
 from regard.training.devices import Place, placed_like, whole, worth_compiling
 from regard.training.objectives import Objective
 from regard.training.schedules import Noam
+
+
+def freeze(model: Transformer, what: int | Literal["encoder"] | None) -> None:
+    """Leaves as they are the input and so many of the lowest layers, or all but the head.
+
+    Raises `SettingsError` where there are not so many.
+    """
+    if what is None:
+        return
+    stack = model.last_stack
+    if what == "encoder":
+        stack.requires_grad_(False)
+        return
+    if what > len(stack.layers):
+        raise SettingsError(f"training.frozen is {what}, and the model has {len(stack.layers)} layers: lower it")
+    kept = {p for layer in stack.layers[what:] for p in layer.parameters()}
+    for name, parameter in stack.named_parameters():
+        if parameter not in kept and not name.startswith("end."):
+            parameter.requires_grad_(False)
+
+
+def twice(batch: Batch) -> Batch:
+    """The batch with each row a second time below, for dropout to draw anew."""
+    again = {
+        name: torch.cat([value, value]) if isinstance(value := getattr(batch, name), Tensor) else value
+        for name in (field.name for field in fields(Batch))
+    }
+    return Batch(**{**again, "target_count": 2 * batch.target_count})  # type: ignore[arg-type]
+
 
 OPTIMISER, AVERAGE = "optimiser.safetensors", "average.safetensors"
 
@@ -49,6 +81,7 @@ class Learner:
         self.tokenizer, self.target_tokenizer = tokenizer, target_tokenizer
         if saved:
             load_tensors(model, saved / WEIGHTS)
+        freeze(model, training.frozen)
         self.model = model.to(place.device).train()
         self.forward: nn.Module = place.wrap(model)
         self.weights: dict[str, Tensor] = {
@@ -107,7 +140,7 @@ class Learner:
         training, place = self.training, self.place
         parts = [self._batch(step, micro) for micro in range(training.accumulate)]
         count = max(1, int(place.sum(sum(part.target_count for part in parts))[0]))
-        terms = {"smoothing": training.smoothing, "z_loss": training.z_loss}
+        terms = {"smoothing": training.smoothing, "z_loss": training.z_loss, "r_drop": training.r_drop}
         forward = self.forward if backward else self.model
         nats = objective = 0.0
         for micro, part in enumerate(parts):
@@ -129,7 +162,8 @@ class Learner:
     def _batch(self, step: int, micro: int) -> Batch:
         """This process's part of a step, as the objective has it."""
         batch = self.batches.at(step - 1, micro, self.place.rank, self.place.world)
-        return self.objective.batch(batch, self.training.seed, step) if batch.target_count else batch
+        batch = self.objective.batch(batch, self.training.seed, step) if batch.target_count else batch
+        return twice(batch) if self.training.r_drop else batch
 
     def compile(self, kept: bool | None, steps: int) -> bool:
         """Compiles the forward pass if the settings say so; "auto" is as it was before (`kept`), else as it pays.
@@ -172,6 +206,15 @@ class Learner:
         part = getattr(batches, "part", None)
         whole_text = isinstance(part, Part) and self.objective.every_word
         return Evaluation.of(nats, int(all_tokens), part if whole_text else None)
+
+    def measure(self, measures: Callable[[Transformer], dict[str, float]]) -> dict[str, float]:
+        """How well the task is done, by the average of the weights if one is kept. Values that are no number are 0."""
+        average = self.average.average() if self.average else None
+        self.model.eval()
+        with swapped(self.weights, average), self.place.autocast():
+            found = measures(self.model)
+        self.model.train()
+        return {name: value if math.isfinite(value) else 0.0 for name, value in found.items()}
 
     def tensors(self, averaged: bool) -> dict[str, Tensor]:
         """The weights, whole, as a model's folder holds them; all processes must ask together."""

@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ class State:
     """The evaluation before the first step, and the newest."""
     after: list[Any] | None = None
     best_loss: float | None = None
+    best_measure: float | None = None
+    measures: dict[str, float] | None = None
+    """The newest, the main one first."""
     best_step: int = 0
     waited: int = 0
     """Evaluations since the best."""
@@ -65,14 +68,32 @@ class Run:
     """`finished`, `patience` (it stopped improving) or `interrupted`."""
     seconds: float
     """Of this session."""
+    measures: dict[str, float] = field(default_factory=dict)
+    """How well the task is done on the validation part after the last step, the main measure first."""
+    best_measure: float | None = None
+    """The main measure of the model that was kept."""
 
     def __str__(self) -> str:
-        lines = [f"{self.folder}: {self.step:,} steps, {self.tokens:,} tokens, {self.seconds:.1f} s ({self.ended})"]
-        lines += [f"  before  {self.before}"] if self.before else []
-        lines += [f"  after   {self.after}"] if self.after and self.after != self.before else []
+        counted = f"{self.tokens:,} {'examples' if self.measures else 'tokens'}"
+        lines = [f"{self.folder}: {self.step:,} steps, {counted}, {self.seconds:.1f} s ({self.ended})"]
+        if self.before and self.after and self.measures:
+            lines += [f"  before  loss {self.before.loss:.4f}", f"  after   {described(self.after, self.measures)}"]
+        else:
+            lines += [f"  before  {self.before}"] if self.before else []
+            lines += [f"  after   {self.after}"] if self.after and self.after != self.before else []
         if self.best_loss is not None and 0 < self.best_step != self.step:
-            lines += [f"  kept    the model of step {self.best_step:,}, with the best loss {self.best_loss:.4f}"]
+            best = f"loss {self.best_loss:.4f}"
+            if self.best_measure is not None:
+                best = f"{next(iter(self.measures))} {self.best_measure:.4f}"
+            lines += [f"  kept    the model of step {self.best_step:,}, with the best {best}"]
         return "\n".join(lines)
+
+
+def described(evaluation: Evaluation, measures: dict[str, float]) -> str:
+    """An evaluation for people, by what the task is measured by where there is such a measure."""
+    if not measures:
+        return str(evaluation)
+    return ", ".join([f"loss {evaluation.loss:.4f}", *(f"{name} {value:.4f}" for name, value in measures.items())])
 
 
 def fit(
@@ -85,6 +106,7 @@ def fit(
     target_tokenizer: Tokenizer | None = None,
     objective: Objective | None = None,
     validation: EvaluationSource | None = None,
+    measures: Callable[[Transformer], dict[str, float]] | None = None,
     identity: dict[str, str] | None = None,
     resume: bool = True,
     show: Progress | None = None,
@@ -93,6 +115,7 @@ def fit(
     """Trains a model into a folder, going on from the newest checkpoint there unless `resume` is False.
 
     objective: what is learnt from a batch, with the ids that it needs; None: as the settings say.
+    measures: how well the task is done, the main measure first; by it the best model is kept, else by the loss.
     identity: what must be the same when the run is resumed, such as the fingerprints of data and tokenizer.
     sample: the text to show after an evaluation, by step. Raises `RegardError`.
     """
@@ -124,22 +147,34 @@ def fit(
     metrics = Metrics(folder, state.step if found else -1, training.tensorboard, place.first)
     speed = Speed()
 
+    def better(loss: float, main: float | None) -> bool:
+        """Whether this is the best so far; of equal measures, the one with the lower loss."""
+        if state.best_loss is None:
+            return True
+        if main is None or state.best_measure is None:
+            return loss < state.best_loss
+        return (main, -loss) > (state.best_measure, -state.best_loss)
+
     def measure() -> None:
         """Evaluates, keeps the model if it is the best so far, and shows what it writes."""
         if validation is not None:
             result = learner.evaluate(validation)
             state.after, state.waited = list(result), state.waited + 1
             state.before = state.before or state.after
-            if state.best_loss is None or result.loss < state.best_loss:
-                state.best_loss, state.best_step, state.waited = result.loss, state.step, 0
+            found = learner.measure(measures) if measures is not None else {}
+            main = next(iter(found.values()), None)
+            state.measures = found
+            if better(result.loss, main):
+                state.best_loss, state.best_measure, state.best_step, state.waited = result.loss, main, state.step, 0
                 learner.save_model(folder)
             bits = {} if result.bits_per_byte is None else {"bits_per_byte": result.bits_per_byte}
-            metrics.write(state.step, validation_loss=result.loss, **bits)
-            show.say(f"step {state.step:,}: validation {result}")
+            metrics.write(state.step, validation_loss=result.loss, **bits, **found)
+            show.say(f"step {state.step:,}: validation {described(result, found)}")
         if sample is not None and state.step:
             text = sample(state.step)
             metrics.write(state.step, sample=text)
-            show.sample(text)
+            if text:
+                show.sample(text)
 
     def log(gradient_norm: float, rate: float) -> None:
         """A line of metrics: means since the last one."""
@@ -194,7 +229,10 @@ def fit(
     ended = "finished" if state.step >= training.steps else "patience" if tired() else "interrupted"
     before, after = (Evaluation(*result) if result else None for result in (state.before, state.after))
     seconds = time.perf_counter() - begun
-    return Run(folder, state.step, state.tokens, before, after, state.best_loss, state.best_step, ended, seconds)
+    return Run(
+        folder, state.step, state.tokens, before, after, state.best_loss, state.best_step, ended, seconds,
+        state.measures or {}, state.best_measure,
+    )  # fmt: skip
 
 
 def check_identity(found: Checkpoint, identity: dict[str, str], folder: Path) -> None:

@@ -49,6 +49,22 @@ def group_parameters(model: nn.Module) -> dict[Kind, dict[str, nn.Parameter]]:
     return groups
 
 
+def below_head(model: nn.Module, name: str) -> int:
+    """How many layers a parameter lies below the head: 0 in the head, 1 in the last layer, most in the input.
+
+    Source   layer-wise rates: Howard & Ruder 2018, arXiv:1801.06146, §3.2; for encoders Clark et al. 2020,
+             arXiv:2003.10555, appendix B.
+    """
+    stack, _, rest = name.partition(".")
+    layers = getattr(getattr(model, stack, None), "layers", None)
+    if layers is None:
+        return 0
+    what, _, rest = rest.partition(".")
+    if what == "end":
+        return 0
+    return len(layers) - int(rest.partition(".")[0]) if what == "layers" else len(layers) + 1
+
+
 class Optimiser(Part, family="regard.training.optimisers"):
     """Which optimiser, and its constants. The learning rate comes from the schedule."""
 
@@ -56,6 +72,9 @@ class Optimiser(Part, family="regard.training.optimisers"):
     """Decoupled from the gradient, multiplied by the learning rate, and for matrices only."""
     rates: dict[str, float] = {}
     """The learning rate of a group of parameters relative to the schedule's, such as {"embeddings": 3.0}."""
+
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """How much slower each layer learns than the one above it; the head learns at the full rate, the input slowest."""
 
     @field_validator("rates")
     @classmethod
@@ -71,15 +90,15 @@ class Optimiser(Part, family="regard.training.optimisers"):
     def _groups(self, model: nn.Module, kinds: Iterable[Kind] = GROUPS) -> list[dict[str, Any]]:
         """The groups as torch takes them."""
         groups = group_parameters(model)
-        return [
-            {
-                "params": list(groups[kind].values()),
-                "weight_decay": self.weight_decay if kind == "matrices" else 0.0,
-                "scale": self.rates.get(kind, 1.0),
-            }
-            for kind in kinds
-            if groups[kind]
-        ]
+        found = []
+        for kind in kinds:
+            by_scale: dict[float, list[nn.Parameter]] = {}
+            for name, parameter in groups[kind].items():
+                scale = self.rates.get(kind, 1.0) * self.layer_decay ** below_head(model, name)
+                by_scale.setdefault(scale, []).append(parameter)
+            decay = self.weight_decay if kind == "matrices" else 0.0
+            found += [{"params": own, "weight_decay": decay, "scale": scale} for scale, own in by_scale.items()]
+        return found
 
 
 class AdamW(Optimiser, kind="adamw"):

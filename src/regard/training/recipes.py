@@ -9,6 +9,7 @@ dates            the same over characters, on dates as people write them → ISO
 speech           recordings → the words in them: convolutions, an encoder and a decoder, with CTC beside it
 las              the same with Listen-Attend-Spell's pyramid of LSTMs and its speller
 span-corruption  an encoder and a decoder that learn to fill in what was cut out of a text
+classify, pair, multilabel, regress, tag, answer, embed    see `recipes_encoders.py`
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from regard.training.average import Last
 from regard.training.config import RunConfig, TrainingConfig
 from regard.training.objectives import MaskPredict, SpanCorruption
 from regard.training.optimisers import AdamW, Muon
+from regard.training.recipes_encoders import RECIPES as ENCODERS
 from regard.training.schedules import WSD
 
 
@@ -264,6 +266,7 @@ RECIPES: dict[str, Callable[[Size, int], RunConfig]] = {
     "speech": _speech,
     "las": _las,
     "span-corruption": _span_corruption,
+    **ENCODERS,
 }
 
 

@@ -23,11 +23,13 @@ from regard.model import Transformer
 from regard.settings import RegardError, SettingsError, override
 from regard.text import Tokenizer
 from regard.training import checkpoint, devices
-from regard.training.config import RunConfig, differences
+from regard.training.config import RunConfig, completed, differences
 from regard.training.loop import Run, fit
 from regard.training.metrics import progress
 from regard.training.recipes import recipe
-from regard.training.tasks import TASKS, Ready
+from regard.training.recipes_encoders import fine_tuning
+from regard.training.start import Start
+from regard.training.tasks import Ready, task_of
 from regard.training.tasks.base import SETTINGS, Say
 from regard.training.vectors import check_vectors, take_vectors
 
@@ -40,6 +42,8 @@ def train(
     out: Paths | None = None,
     *,
     target: Paths | Iterable[Paths] | None = None,
+    validation: Paths | Iterable[Paths] | None = None,
+    start: Paths | None = None,
     steps: int | None = None,
     size: str | None = None,
     seed: int | None = None,
@@ -54,6 +58,8 @@ def train(
                 holds
     data        files, folders, `hf:…`, `builtin:…` (see `regard.data.sources`, `.pairs`)
     target      files with the other side of pairs, line by line, where `data` has one only
+    validation  what to validate on; None: a part of `data`
+    start       a model to begin with: a run, a Hugging Face folder, or a name of `regard models`
     out         the folder; None: runs/ and the recipe's name
     size        tiny, small or base, from which a recipe derives the rest
     tokenizer   one to use instead of learning it
@@ -66,20 +72,21 @@ def train(
     checkpoint.prepare(folder)
     going_on = resume and checkpoint.newest_step(folder / "checkpoints") is not None
     before = _stored(folder) if going_on or what is None else None
-    config = _settle(what, before, data, target, steps, size, seed, tokenizer, overrides)
+    given = {"source": data, "target": target, "validation": validation}
+    config, begun = _settle(what, before, given, start, steps, size, seed, tokenizer, overrides)
     if going_on and before is not None:
         _refuse_changes(before, config, folder)
     rank, world = devices.join(config.training.device)
     try:
         say = _silent if quiet or rank else _sayer()
-        task = TASKS[config.data.kind]
+        task = task_of(config)
         if rank == 0:
             if config.vectors and not going_on:
                 check_vectors(config.vectors, config.model)
-            config = task.prepare(config, folder, tokenizer, going_on, say)
+            config = task.prepare(config, folder, begun.tokenizer if begun else tokenizer, going_on, say)
         devices.wait()
         config = _stored(folder) or config
-        return _fit(config, folder, task.open(config, folder), resume, quiet or rank > 0, say, world)
+        return _fit(config, folder, task.open(config, folder), begun, resume, quiet or rank > 0, say, world)
     finally:
         devices.leave()
 
@@ -88,6 +95,7 @@ def _fit(
     config: RunConfig,
     folder: Path,
     ready: Ready,
+    begun: Start | None,
     resume: bool,
     quiet: bool,
     say: Say,
@@ -99,6 +107,8 @@ def _fit(
     done = checkpoint.newest_step(folder / "checkpoints") if resume else None
     if config.vectors and done is None:
         say(take_vectors(config.vectors, model, ready.tokenizer))
+    if begun is not None and done is None:
+        say(begun.give(model))
     sharded = world > 1 and training.spread == "fsdp"
     run = fit(
         model,
@@ -109,6 +119,7 @@ def _fit(
         target_tokenizer=ready.target_tokenizer,
         objective=ready.objective,
         validation=ready.validation,
+        measures=ready.measure,
         identity=ready.identity,
         resume=resume,
         show=progress(training.steps, done or 0, quiet),
@@ -122,18 +133,20 @@ def _fit(
 def _settle(
     what: str | RunConfig | os.PathLike[str] | None,
     before: RunConfig | None,
-    data: Paths | Iterable[Paths] | None,
-    target: Paths | Iterable[Paths] | None,
+    data: dict[str, Paths | Iterable[Paths] | None],
+    start: Paths | None,
     steps: int | None,
     size: str | None,
     seed: int | None,
     tokenizer: Tokenizer | Paths | None,
     overrides: Iterable[str],
-) -> RunConfig:
-    """The settings from all that was asked for. What was not asked for is as it was before, else as the recipe has it.
+) -> tuple[RunConfig, Start | None]:
+    """The settings from all that was asked for, and what to begin with. What was not asked for is as it was before,
+    else as the recipe has it.
 
     So the same command goes on with a run, and so does one that only names its folder.
     """
+    overrides = list(overrides)
     if isinstance(what, RunConfig):
         config = what
     elif what is not None and str(what).endswith(".toml"):
@@ -142,19 +155,28 @@ def _settle(
         config = before
     else:
         config = recipe(str(what or "gpt"), size or "tiny", 2000 if steps is None else steps)
-    if before is not None and config.model.vocab_size == 1:  # it was left to the tokenizer
-        config = config.replace(model=config.model.replace(vocab_size=before.model.vocab_size))
+    named = [one.removeprefix("start=") for one in overrides if one.startswith("start=")]
+    name = str(start) if start is not None else named[-1] if named else config.start
+    begun = None
+    if before is not None:
+        config = completed(config.replace(start=name), before)
+    elif name:
+        if tokenizer is not None:
+            raise SettingsError(f"{name} brings its own tokenizer: leave the other one out.")
+        begun = Start(name)
+        tuned = config if isinstance(what, RunConfig) or str(what).endswith(".toml") else fine_tuning(config)
+        config = tuned.replace(start=name, model=begun.settings(config.model))
     values = config.to_dict()
-    for name, given in (("source", data), ("target", target)):
+    for name, given in data.items():
         if given is not None:
             values["data"][name] = [str(given)] if isinstance(given, (str, os.PathLike)) else [str(g) for g in given]
     if steps is not None:
-        values["training"]["steps"] = steps
+        values["training"] |= {"steps": steps, "epochs": None}
     if seed is not None:
         values["training"]["seed"] = seed
     if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
         values["tokenizer"] = str(tokenizer)
-    return RunConfig.from_dict(override(values, overrides))
+    return RunConfig.from_dict(override(values, overrides)), begun
 
 
 def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:

@@ -18,15 +18,19 @@ class Schedule(Part, family="regard.training.schedules"):
 
     learning_rate: float = Field(1e-3, gt=0)
     """The highest rate, reached at the end of the warm-up."""
-    warmup: int = Field(0, ge=0)
-    """Steps during which the rate rises in a straight line from learning_rate / warmup."""
+    warmup: int | float = Field(0, ge=0)
+    """Steps during which the rate rises in a straight line from learning_rate / warmup; below 1 the share of them."""
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of update number `step` (from 1) in a run of `steps`."""
         raise NotImplementedError
 
-    def _rise(self, step: int) -> float:
-        return min(1.0, step / self.warmup) if self.warmup else 1.0
+    def _warmup(self, steps: int) -> int:
+        return math.ceil(self.warmup * steps) if self.warmup < 1 else int(self.warmup)
+
+    def _rise(self, step: int, steps: int) -> float:
+        warmup = self._warmup(steps)
+        return min(1.0, step / warmup) if warmup else 1.0
 
     def _progress(self, step: int, start: int, steps: int) -> float:
         """0 at `start`, 1 at `steps` and after."""
@@ -40,7 +44,7 @@ class Constant(Schedule, kind="constant"):
     """
 
     def rate(self, step: int, steps: int) -> float:
-        return self.learning_rate * self._rise(step)
+        return self.learning_rate * self._rise(step, steps)
 
 
 class Linear(Schedule, kind="linear"):
@@ -55,8 +59,8 @@ class Linear(Schedule, kind="linear"):
     final: float = Field(0.0, ge=0, le=1)
 
     def rate(self, step: int, steps: int) -> float:
-        down = 1 - (1 - self.final) * self._progress(step, self.warmup, steps)
-        return self.learning_rate * self._rise(step) * down
+        down = 1 - (1 - self.final) * self._progress(step, self._warmup(steps), steps)
+        return self.learning_rate * self._rise(step, steps) * down
 
 
 class Cosine(Schedule, kind="cosine"):
@@ -72,8 +76,8 @@ class Cosine(Schedule, kind="cosine"):
     final: float = Field(0.1, ge=0, le=1)
 
     def rate(self, step: int, steps: int) -> float:
-        wave = (1 + math.cos(math.pi * self._progress(step, self.warmup, steps))) / 2
-        return self.learning_rate * self._rise(step) * (self.final + (1 - self.final) * wave)
+        wave = (1 + math.cos(math.pi * self._progress(step, self._warmup(steps), steps))) / 2
+        return self.learning_rate * self._rise(step, steps) * (self.final + (1 - self.final) * wave)
 
 
 class InverseSquareRoot(Schedule, kind="inverse-square-root"):
@@ -129,4 +133,4 @@ class WSD(Schedule, kind="wsd"):
     def rate(self, step: int, steps: int) -> float:
         done = self._progress(step, steps - round(self.decay * steps), steps)
         down = done if self.shape == "linear" else math.sqrt(done)
-        return self.learning_rate * self._rise(step) * (1 - (1 - self.final) * down)
+        return self.learning_rate * self._rise(step, steps) * (1 - (1 - self.final) * down)

@@ -41,6 +41,8 @@ class Ready:
     """Of the targets, where they have one of their own."""
     objective: Objective | None = None
     """With the ids that it needs; None: as the settings say."""
+    measure: Callable[[Transformer], dict[str, float]] | None = None
+    """How well a model does its task on the validation part: name → value, the main one first, greater is better."""
 
 
 class Task(Protocol):
