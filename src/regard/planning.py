@@ -215,7 +215,7 @@ def _share(config: ModelConfig, name: str) -> float:
 def _part(name: str) -> str:
     """Which part a parameter belongs to, by its name."""
     steps = name.split(".")
-    if steps[0] in ("head", "ctc", "length"):
+    if steps[0] in ("head", "ctc", "length", "order"):
         return "head"
     if "cell" in steps or "backwards" in steps or steps[1] in ("start", "cross"):
         return "attention" if "attention" in steps else "recurrent"

@@ -58,7 +58,8 @@ def given(batch: Batch) -> dict[str, Any]:
     if batch.prefix is not None:
         mask = mask & Prefix(batch.prefix)
     if batch.source is None:
-        return {"mask": mask} if batch.segments is None else {"mask": mask, "segments": batch.segments}
+        beside = {"segments": batch.segments, "order": batch.order}
+        return {"mask": mask, **{name: value for name, value in beside.items() if value is not None}}
     source_mask = None if batch.source_lengths is None else Padding(batch.source_lengths)
     return {"mask": mask, "source": batch.source, "source_mask": source_mask}
 

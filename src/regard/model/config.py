@@ -17,6 +17,7 @@ from regard.feedforward import MLP, FeedForward
 from regard.heads import Head, LanguageHead
 from regard.heads.ctc import CTC
 from regard.heads.length import Length
+from regard.heads.order import Order
 from regard.inputs import Input, TokenInput
 from regard.layers import LayerNorm, Norm, Sizes
 from regard.model.base import AnyStack, Number, Width
@@ -69,6 +70,8 @@ class ModelConfig(Settings):
     """CTC on the encoder's output, beside the decoder's loss."""
     length: Length | None = None
     """What says how long the output will be, for decoding in parallel."""
+    order: Order | None = None
+    """What says, beside an encoder's hidden words, whether two texts follow one another."""
 
     @property
     def family(self) -> Literal["encoder", "decoder", "encoder-decoder"]:
@@ -127,6 +130,15 @@ class ModelConfig(Settings):
             raise SettingsError("ctc stands beside a decoder that reads an encoder; this model has one stack")
         if self.length is not None:
             self._check_length(self.length)
+        if self.head.whole and self.family != "encoder":
+            raise SettingsError(
+                f"the head {self.head.kind} reads a whole text, so it stands on an encoder, and this model is "
+                f"{'a decoder' if self.family == 'decoder' else 'an encoder with a decoder'}"
+            )
+        if self.order is not None and (self.family != "encoder" or self.head.whole):
+            raise SettingsError(
+                "order stands beside the hidden words of an encoder: set head.kind=language, no decoder"
+            )
         if self.input.reads != "ids":
             raise SettingsError(f"{self.input.kind} is what an encoder reads: set source, and let input read ids")
         for name, stack in self.stacks.items():

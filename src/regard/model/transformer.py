@@ -13,6 +13,7 @@ from regard.feedforward.base import FeedForwardModule
 from regard.heads.ctc import CTCHead
 from regard.heads.length import LengthHead
 from regard.heads.losses import Loss
+from regard.heads.order import OrderHead
 from regard.layers import Table
 from regard.model.base import Encoded, StackModule
 from regard.model.config import ModelConfig
@@ -40,6 +41,7 @@ class Transformer(nn.Module):
         self.ctc = CTCHead(config.ctc, config.output_vocab_size, config.d_model) if config.ctc is not None else None
         context = config.sizes(last).context_length
         self.length = LengthHead(config.length, context, config.d_model) if config.length is not None else None
+        self.order = OrderHead(config.order, config.d_model) if config.order is not None else None
         initialise(self, config.initialisation, seed)
 
     @property
@@ -80,6 +82,7 @@ class Transformer(nn.Module):
         encoded: Encoded | None = None,
         cache: Cache | None = None,
         segments: Int[Tensor, "b t"] | None = None,
+        order: Int[Tensor, "b"] | None = None,
         **objective: Any,
     ) -> Tensor | Loss:
         """What the head makes of the last layer, such as logits [b t v], or with targets the loss.
@@ -98,6 +101,8 @@ class Transformer(nn.Module):
         if self.length is not None and encoded is not None:
             lengths = mask.lengths if mask is not None else None
             result = self.length.joined(result, encoded.x, encoded.mask, lengths)
+        if self.order is not None and order is not None:
+            result = self.order.joined(result, x, order)
         return self._with_balance(result)
 
     def _with_balance(self, loss: Loss) -> Loss:
