@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from regard import heads
-from regard.heads import Head
+from regard.heads import Embed
 from regard.interop.architectures import ARCHITECTURES
 from regard.interop.base import Architecture, Values
 from regard.interop.weights import Weights, read_json
@@ -98,7 +97,7 @@ def _model(architecture: Architecture, config: ModelConfig, weights: Weights) ->
     return model.eval()
 
 
-def _sentence_head(folder: Path) -> Head:
+def _sentence_head(folder: Path) -> Embed:
     """What sentence-transformers puts behind a model, as its modules.json lists it: pooling, and perhaps a norm."""
     modules = read_json(folder / MODULES, list)
     named = [module for module in modules if isinstance(module, dict)]
@@ -123,6 +122,4 @@ def _sentence_head(folder: Path) -> Head:
             f"{folder / place / CONFIG}: pooling by {' and '.join(sorted(modes))[:80]} is not known here; known are "
             f"{', '.join(POOLINGS)}."
         )
-    if not hasattr(heads, "Embed"):  # TODO: remove when heads/embed.py is here
-        return heads.LanguageHead()
-    return heads.Embed(pooling=POOLINGS[modes.pop()], normalise="Normalize" in types)
+    return Embed(pooling=POOLINGS[modes.pop()], normalise="Normalize" in types)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from regard import heads
-from regard.heads import Head, LanguageHead
+from regard.heads import Answer, Classify, Embed, Head, LanguageHead, MultiLabel, Regress, Tag
 from regard.interop.base import Values
 from regard.settings import RegardError
 
@@ -29,24 +28,24 @@ def head(values: Values, language: LanguageHead, transform: Transform, dropout: 
     """
     task = task_of(values)
     if task == BASE:
-        return getattr(heads, "Embed", LanguageHead)()  # TODO: plain when heads/embed.py is here
+        return Embed()
     if task in ("MaskedLM", "PreTraining"):
         values.only(tie_word_embeddings=True)
         return language
     if task == "QuestionAnswering":
-        return heads.Answer()
+        return Answer()
     names = labels(values)
     if task == "TokenClassification":
-        return heads.Tag(labels=names, dropout=dropout)
+        return Tag(labels=names, dropout=dropout)
     how: dict[str, Any] = {"pooling": "first", "transform": transform, "dropout": dropout}
     single = "regression" if len(names) == 1 else "single_label_classification"
     match values.text("problem_type", single):
         case "regression" if len(names) == 1:
-            return heads.Regress(**how)
+            return Regress(**how)
         case "single_label_classification":
-            return heads.Classify(labels=names, **how)
+            return Classify(labels=names, **how)
         case "multi_label_classification":
-            return heads.MultiLabel(labels=names, **how)
+            return MultiLabel(labels=names, **how)
         case other:
             raise RegardError(f"{values.where}: problem_type {other!r} with {len(names)} labels is not known here.")
 
