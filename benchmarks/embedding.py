@@ -92,9 +92,8 @@ def main() -> None:
     ways = {"regard": model.embed, name: peer}
     lengths = [len(ids) + 2 for ids in model.tokenizer.encode_batch(every)]
     print(machine())
-    print(
-        f"{len(every):,} texts of {min(lengths)} to {max(lengths)} tokens, {statistics.median(lengths):.0f} in the middle"
-    )
+    middle = statistics.median(lengths)
+    print(f"{len(every):,} texts of {min(lengths)} to {max(lengths)} tokens, {middle:.0f} in the middle")
     vectors = [way(every[:200]) for way in ways.values()]
     print(f"largest difference between two vectors' numbers: {np.abs(vectors[0] - vectors[1]).max():.1e}")
     seconds: dict[str, list[float]] = {way: [] for way in ways}
