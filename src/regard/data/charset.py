@@ -33,15 +33,17 @@ _WESTERN = (
 )
 _CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž")
 _RUSSIAN, _UKRAINIAN = "абвгдежзийклмнопрстуфхцчшщъыьэюяё", "абвгґдеєжзиіїйклмнопрстуфхцчшщьюя"
-_CHINESE = _between(0x3000, 0x303F) + _between(0x3400, 0x9FFF) + _between(0xFF00, 0xFFEF)
+_CHINESE = _between(0x3000, 0x303F) + _between(0x3400, 0x9FFF) + _between(0xFF01, 0xFF60)
+_KOREAN = b"".join(bytes((row, cell)) for row in range(0xB0, 0xC9) for cell in range(0xA1, 0xFF)).decode("euc_kr")
 _JAPANESE = _CHINESE + _between(0x3040, 0x30FF)
 
 LETTERS: dict[str, tuple[str, ...]] = {
     "gb18030": (_CHINESE,),
+    "cp950": (_CHINESE,),
     "big5hkscs": (_CHINESE,),
     "cp932": (_JAPANESE,),
     "euc_jp": (_JAPANESE,),
-    "cp949": (_CHINESE + _between(0xAC00, 0xD7A3),),
+    "cp949": (_KOREAN + _between(0x3000, 0x303F) + _between(0xFF01, 0xFF60),),
     "cp1252": _WESTERN,
     "cp1250": _CENTRAL,
     "iso8859_2": _CENTRAL,
@@ -59,7 +61,7 @@ LETTERS: dict[str, tuple[str, ...]] = {
 """Encodings that people's files are in, and the letters beyond a to z of the languages that are written so, one by one.
 Of encodings that give the same text the first is named."""
 
-EAST_ASIAN = ("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949")
+EAST_ASIAN = ("gb18030", "cp950", "big5hkscs", "cp932", "euc_jp", "cp949")
 """More than one byte a letter: what happens to be valid in them is seldom anything else."""
 
 SIGNS = frozenset("¡¿«»°§£€©®™·•–—‘’‚“”„†…‹›×½¼¾²º\xa0№")
@@ -75,6 +77,9 @@ SURE = 0.8
 
 SAMPLE = 1 << 16
 """Bytes that are looked at."""
+
+ENOUGH = 1 << 10
+"""Bytes of which the last line may be spared."""
 
 
 class Guess(NamedTuple):
@@ -102,10 +107,12 @@ def guess(data: bytes) -> Guess:
         return NONE  # UTF-8, and damaged
     sample = _sample(data)
     texts = {name: text for name in LETTERS if (text := _decoded(sample, data, name)) is not None}
+    if "cp950" in texts:  # its extension differs in signs alone
+        texts.pop("big5hkscs", None)
     found = []  # how odd a text is, how well it fits, its encoding
     for match in from_bytes(sample, cp_isolation=list(LETTERS), preemptive_behaviour=False):
-        text = texts.get(match.encoding)
-        same = {name: fitness(text, name) for name in texts if texts[name] == text} if text is not None else {}
+        text = next((texts[name] for name in match.could_be_from_charset if name in texts), None)
+        same = {name: fitness(texts[name], name) for name in texts if texts[name] == text}
         if same:
             name = max(same, key=lambda name: same[name])
             found.append((match.chaos, same[name] + match.coherence / 4 - 2 * match.chaos, name))
@@ -115,17 +122,26 @@ def guess(data: bytes) -> Guess:
         rivals = [(fits, name) for fits, name in rivals if name in EAST_ASIAN]
     if not rivals:
         return NONE
-    lead = LEAD + 1 / sum(char > "\x7f" for char in texts[rivals[0][1]])
+    lead = LEAD + 1 / max(1, sum(char > "\x7f" for char in texts[rivals[0][1]]))
     certain = rivals[0][0] >= SURE and (len(rivals) == 1 or rivals[0][0] - rivals[1][0] >= lead)
     return Guess(tuple(name for _, name in rivals), certain)
 
 
 def _sample(data: bytes) -> bytes:
     """The lines that are not ASCII, so many of them as are looked at, and without half a character at the end."""
-    lines = b"\n".join(line for line in data.splitlines() if not line.isascii())
-    cut = lines[:SAMPLE]
-    ends = max(cut.rfind(mark) for mark in (b"\n", b" ", b",", b"!")) if len(lines) > SAMPLE else len(cut)
-    return cut[:ends] if ends > 0 else cut
+    lines = b"\n".join(line for line in data.splitlines() if not line.isascii())[:SAMPLE]
+    if (end := lines.rfind(b"\n")) > len(lines) // 2 and len(lines) >= ENOUGH:
+        return lines[:end]
+    shorter = [lines[: len(lines) - less] for less in range(4)]
+    return max(shorter, key=lambda cut: sum(_valid(cut, name) for name in EAST_ASIAN))
+
+
+def _valid(data: bytes, name: str) -> bool:
+    try:
+        data.decode(name)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decoded(sample: bytes, data: bytes, name: str) -> str | None:
@@ -156,7 +172,9 @@ def known(name: str) -> str:
     """An encoding's name. Raises `ValueError` for one that there is not."""
     if name != "auto":
         try:
-            b"".decode(name)
+            b"x".decode(name)
+        except UnicodeError:
+            pass
         except LookupError:
             raise ValueError(
                 f"there is no encoding {name!r}; give one such as utf-8, gb18030, big5, shift_jis or cp1252"

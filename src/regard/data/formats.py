@@ -162,12 +162,13 @@ def decode(stream: BinaryIO, name: str, how: Reading) -> Iterator[str]:
                 text = decoder.decode(chunk, final)
                 break
             except UnicodeDecodeError as error:
-                place = read + error.start
-                guess = (
-                    charset.guess(data) if how.encoding == "auto" and encoding == "utf-8" and ascii else charset.NONE
-                )
+                place, byte, guess = read + error.start, data[error.start], charset.NONE
+                if how.encoding == "auto" and encoding == "utf-8" and ascii:
+                    more = stream.read(CHUNK)
+                    data, final = data + more, not more
+                    guess = charset.guess(data)
                 if not guess.certain:
-                    raise _invalid(name, encoding, place, data[error.start], guess.names) from None
+                    raise _invalid(name, encoding, place, byte, guess.names) from None
                 encoding, chunk = guess.names[0], data
                 decoder = codecs.getincrementaldecoder(encoding)(errors)
                 how.note(f"{name} is {encoding}, not UTF-8: it is read as such; set data.encoding=… if that is wrong.")
