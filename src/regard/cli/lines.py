@@ -86,7 +86,7 @@ def one_line(text: str) -> str:
 def check_picture(path: str) -> None:
     """Raises `RegardError` where an SVG could not be written, before any work is done."""
     if Path(path).suffix.lower() != ".svg":
-        raise RegardError(f"an alignment is drawn as SVG, and {path!r} does not end in .svg.")
+        raise RegardError(f"pictures are drawn as SVG, and {path!r} does not end in .svg.")
     check_writable(path)
 
 
