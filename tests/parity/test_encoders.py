@@ -193,3 +193,18 @@ def test_a_mutation_fails(mutation, tmp_path):
     fill(wrong, tensors)
     a, b = both(theirs, wrong.eval(), hidden=True)
     assert (a - b).abs().max() / a.abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    "change", [{"transform": "gelu"}, {"transform": "relu"}, {"transform": "tanh"}, {"pooling": "mean"}]
+)
+@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert"])
+def test_another_head_fails(name, change, tmp_path):
+    theirs = theirs_of(name, "ForSequenceClassification")
+    right = through_disk(theirs, tmp_path)
+    head = right.config.head.replace(**change)
+    wrong = Transformer(right.config.replace(head=head)).eval()
+    fill(wrong, tensors_of(right))
+    a, b = both(theirs, wrong)
+    equal = (a - b).abs().max() / a.abs().max() < 1e-3
+    assert equal == (head == right.config.head)
