@@ -75,6 +75,7 @@ class ExampleTask:
                 f"{'an' if config.model.family[0] == 'e' else 'a'} {config.model.family} with a {head.kind} head: take "
                 f"the recipe {self.recipes}."
             )
+        check_terms(config)
         data: Data = keep_standard_input(config.data, folder, going_on)
         if not data.source:
             raise RegardError(f"there are no {config.data.kind} data: name a file with --data.")
@@ -174,6 +175,28 @@ class ExampleTask:
             {"tokenizer": tokenizer.fingerprint, "data": store.fingerprint},
             measure=None if validation is None else measures(validation, model.head),
         )
+
+
+TERMS = {
+    "smoothing": ("classify", "tag"),
+    "r_drop": ("classify",),
+    "class_weights": ("classify", "tag"),
+    "z_loss": (),
+}
+"""Which heads know a term of the loss."""
+
+
+def check_terms(config: RunConfig) -> None:
+    """Raises `SettingsError` where training asks for what the head does not know."""
+    for name, heads in TERMS.items():
+        if getattr(config.training, name) not in (0.0, "none") and config.model.head.kind not in heads:
+            known = f" (it is for {' and '.join(heads)})" if heads else ""
+            raise SettingsError(f"training.{name} is nothing to a {config.model.head.kind} head{known}: leave it out")
+
+
+def balanced(counts: list[int]) -> tuple[float, ...]:
+    """The weight of each class with which all count alike: the mean count by its own."""
+    return tuple(round(sum(counts) / (len(counts) * max(1, count)), 6) for count in counts)
 
 
 def measures(validation: EvaluationExamples, head: Any) -> Callable[[Transformer], dict[str, float]]:

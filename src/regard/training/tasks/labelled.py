@@ -20,7 +20,7 @@ from regard.text import Tokenizer
 from regard.text.frame import Frame
 from regard.training.config import RunConfig
 from regard.training.tasks.base import Say
-from regard.training.tasks.examples import ExampleTask, in_order, number_of
+from regard.training.tasks.examples import ExampleTask, balanced, in_order, number_of
 
 MOST_LABELS = 1000
 """More of them than this, on more than half as many examples, are no labels but a wrong column."""
@@ -107,9 +107,7 @@ class LabelledTask(ExampleTask):
             return head.replace(mean=facts["mean"], spread=facts["spread"])  # type: ignore[no-any-return]
         head = head.replace(labels=tuple(facts["labels"]))
         if config.training.class_weights == "balanced":
-            total, counts = sum(facts["counts"]), facts["counts"]
-            weights = tuple(round(total / (len(counts) * max(1, count)), 6) for count in counts)
-            head = head.replace(weights=weights)
+            head = head.replace(weights=balanced(facts["counts"]))
         return head  # type: ignore[no-any-return]
 
     def sample(self, model: Transformer, tokenizer: Tokenizer, store: ExampleStore, number: int) -> str:

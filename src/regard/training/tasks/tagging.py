@@ -22,7 +22,7 @@ from regard.text.frame import Frame
 from regard.text.words import pieces
 from regard.training.config import RunConfig
 from regard.training.tasks.base import Say
-from regard.training.tasks.examples import ExampleTask, in_order, number_of
+from regard.training.tasks.examples import ExampleTask, balanced, in_order, number_of
 
 
 class TaggingTask(ExampleTask):
@@ -76,8 +76,10 @@ class TaggingTask(ExampleTask):
                 yield Encoded(part, rows, [sentence.words, sentence.tags])
 
     def head(self, config: RunConfig, facts: dict[str, Any]) -> Head:
-        head: Any = config.model.head
-        return head.replace(labels=tuple(facts["labels"]))  # type: ignore[no-any-return]
+        head: Any = config.model.head.replace(labels=tuple(facts["labels"]))
+        if config.training.class_weights == "balanced":
+            head = head.replace(weights=balanced(facts["counts"]))
+        return head  # type: ignore[no-any-return]
 
     def sample(self, model: Transformer, tokenizer: Tokenizer, store: ExampleStore, number: int) -> str:
         """The words that the model gives a tag other than the commonest, and those that have one."""
