@@ -299,7 +299,15 @@ def sentences(folder, pooling, normalise=True, path="1_Pooling"):
 def test_sentences(folder, pooling, expected, normalise):
     sentences(folder, pooling, normalise)
     head = read(folder).transformer.config.head
-    assert (head.kind, head.pooling, head.normalise) == ("embed", expected, normalise)
+    assert (head.kind, head.pooling, head.normalise, head.length) == ("embed", expected, normalise, None)
+
+
+def test_sentences_are_read_as_far_as_was_learnt(folder):
+    sentences(folder, {"pooling_mode": "mean"})
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 12}))
+    assert read(folder).transformer.config.head.length == 12
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": "12"}))
+    refused(folder, "max_seq_length is '12' and must be a whole number")
 
 
 @pytest.mark.parametrize(

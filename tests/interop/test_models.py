@@ -16,6 +16,7 @@ from regard.attention import Padding
 from regard.cli import main
 from regard.interop import models
 from regard.interop.models import File, Known
+from regard.prediction.embed import Embedder
 from regard.text.frame import Frame
 from tests.shared import minilm
 
@@ -214,10 +215,23 @@ def test_minilm_gives_the_vectors_of_transformers(real):
         torch.testing.assert_close(real.transformer(alone)[0], vector, rtol=0, atol=1e-5)
 
 
+@torch.no_grad()
+def test_minilm_reads_of_a_long_text_what_it_learnt_from(real):
+    """256 tokens, as its sentence_bert_config.json says."""
+    theirs = transformers.BertModel.from_pretrained(minilm()).eval()
+    tokenizer = transformers.BertTokenizer.from_pretrained(minilm())
+    text = "The cat sat on the mat and looked. " * 60
+    hidden = theirs(**tokenizer(text, truncation=True, max_length=256, return_tensors="pt")).last_hidden_state
+    expected = torch.nn.functional.normalize(hidden.mean(1), dim=-1)
+    [found] = Embedder(real.transformer, real.tokenizer, say=lambda message: None).predict([text])
+    torch.testing.assert_close(torch.from_numpy(found), expected[0], rtol=0, atol=1e-5)
+
+
 def test_minilm_is_what_its_card_says(real):
     assert real.name.startswith("minilm")
     assert (real.config.d_model, real.config.encoder.n_layers, real.config.n_heads) == (384, 6, 12)
     assert real.config.head.to_dict().items() >= {"kind": "embed", "pooling": "mean", "normalise": True}.items()
+    assert real.config.head.length == 256
     known = models.MODELS["minilm"]
     declared = json.loads((minilm() / "config.json").read_text())
     assert declared["hidden_size"] == 384

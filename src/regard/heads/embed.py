@@ -37,6 +37,8 @@ class Embed(Head, kind="embed"):
     """What cosines are multiplied by in training: the inverse of a temperature."""
     size: int | None = Field(None, ge=1, le=2**16)
     """Numbers a vector has, by a map of its own; none: d_model, without one."""
+    length: int | None = Field(None, ge=1, le=2**31)
+    """Tokens that are read of a text, those around it included, where it learnt from no more; none: the context."""
 
     def build(self, vocab_size: int, sizes: Sizes, tokens: Table) -> EmbedModule:
         return EmbedModule(self, sizes)

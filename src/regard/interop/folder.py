@@ -19,7 +19,7 @@ from regard.settings import RegardError, SettingsError, nearest
 from regard.store import CONFIG, check_shapes, fill, tensors_of
 from regard.text import Tokenizer
 
-MODULES = "modules.json"
+MODULES, SENTENCES = "modules.json", "sentence_bert_config.json"
 POOLINGS = {"cls": "first", "mean": "mean", "max": "max"}
 
 
@@ -122,4 +122,7 @@ def _sentence_head(folder: Path) -> Embed:
             f"{folder / place / CONFIG}: pooling by {' and '.join(sorted(modes))[:80]} is not known here; known are "
             f"{', '.join(POOLINGS)}."
         )
-    return Embed(pooling=POOLINGS[modes.pop()], normalise="Normalize" in types)
+    path = folder / SENTENCES
+    how = Values(read_json(path), str(path)) if path.is_file() else None
+    length = how.whole("max_seq_length") if how is not None and how.values.get("max_seq_length") is not None else None
+    return Embed(pooling=POOLINGS[modes.pop()], normalise="Normalize" in types, length=length)

@@ -62,7 +62,8 @@ class Reader:
         config = transformer.config
         self.head: Any = config.head
         self.frame = Frame.of(tokenizer)
-        self.longest: int = config.sizes(next(reversed(config.stacks))).context_length
+        context = config.sizes(next(reversed(config.stacks))).context_length
+        self.longest: int = min(context, getattr(config.head, "length", None) or context)
         """Tokens that the model reads at once, those of the frame included."""
         self._segments = config.input.segments > 1
         self._say: Callable[[str], None] | None = say
@@ -156,13 +157,14 @@ class Reader:
         """
         rows = self.rows(texts)
         owners = torch.tensor([number for number, own in enumerate(rows) for _ in own], dtype=torch.long)
+        counts = torch.tensor([len(own) for own in rows], dtype=torch.long)
+        exact = torch.float64 if any(len(own) > 1 for own in rows) else None  # a sum of many loses digits
         total: Tensor | None = None
         for batch, made in self.outputs([row for own in rows for row in own]):
             values = after(made)
             if total is None:
-                total = values.new_zeros(len(texts), *values.shape[1:])
-            total.index_add_(0, owners[batch], values)
-        counts = torch.tensor([len(own) for own in rows])
+                total = values.new_zeros(len(texts), *values.shape[1:], dtype=exact or values.dtype)
+            total.index_add_(0, owners[batch], values.to(total.dtype))
         if total is None:
             return torch.zeros(len(texts)), [False] * len(texts)
         share = counts.clamp_min(1).reshape(-1, *[1] * (total.dim() - 1)).to(total.dtype)
