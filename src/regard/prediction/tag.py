@@ -112,8 +112,9 @@ class Tagger(Reader):
                 first = known[number][1]
                 here = np.flatnonzero((first >= window.start) & (first < window.stop))
                 least = np.minimum(first[here] - window.start, window.stop - 1 - first[here])
-                chosen = least > around[number][here]
-                here, around[number][here[chosen]] = here[chosen], least[chosen]
+                better = least > around[number][here]
+                here, least = here[better], least[better]
+                around[number][here] = least
                 piece = logits[own.start : own.stop][first[here] - window.start]
                 found[number][here] = piece.softmax(-1).numpy()
         return [self._tagged(*text, values) for text, values in zip(given, found, strict=True)]
