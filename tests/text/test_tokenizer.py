@@ -275,3 +275,29 @@ def test_errors_say_what_to_do(tmp_path: Path, bpe: Tokenizer, prose: str) -> No
     lost = Tokenizer(tokenizers.Tokenizer(tokenizers.models.Unigram([("a", -1.0)])).to_str())
     with pytest.raises(RegardError, match="cannot encode this text"):
         lost.encode("b")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["Café", "cafe\u0301", "İst", "ẞ", "北京", "a", " ", "\u00ad", "!", "é", "\t", "n\u0303o"])
+    )
+)
+def test_lowercased_words_without_accents_know_their_characters(parts: list[str]) -> None:
+    """Answers are mapped back through these: all that is left of a token's characters is the token."""
+    text = "".join(parts)
+    letters = "acefinost!北京ß"
+    vocabulary = ["[UNK]", *letters, *(f"##{char}" for char in letters)]
+    words = tokenizers.models.WordPiece({token: n for n, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    library = tokenizers.Tokenizer(words)
+    library.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+    library.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    found = Tokenizer(library.to_str(), {"unknown": "[UNK]"}).tokens(text)
+    at = 0
+    for token in found:
+        assert not text[at : token.start].strip(" \t\u00ad")  # between tokens stands nothing that is read
+        plain = unicodedata.normalize("NFD", text[token.start : token.end]).lower()
+        kept = "".join(char for char in plain if unicodedata.category(char) not in ("Mn", "Cf"))
+        assert kept == vocabulary[token.id].removeprefix("##")
+        at = token.end
+    assert not text[at:].strip(" \t\u00ad")

@@ -117,7 +117,11 @@ def _of_lines(path: Path | None, config: TaggedData, how: Reading, tagged: bool)
         return
     separate = _separator(peek, config, format_of(path, how))
     widths = Counter(len(separate(line)) for line in peek if not _passed_by(line, None))
-    width = widths.most_common(1)[0][0] if widths else 1
+    if not widths:
+        if next(every, None) is not None:
+            raise RegardError(f"{name} has no word in its first {PEEK} lines.")
+        return
+    width = widths.most_common(1)[0][0]
     word = _place(config.word, 0, width, name, "data.word")
     tag = (
         None if config.tag == "none" or (width == 1 and not tagged) else _place(config.tag, -1, width, name, "data.tag")
@@ -157,8 +161,9 @@ def _a_word_a_line(peek: list[str], path: Path | None, config: TaggedData) -> bo
     filled = [line for line in peek if line.strip()]
     if all("\t" in line for line in filled):
         return True
-    widths = {len(line.split()) for line in filled}
-    return len(widths) == 1 and len(filled) > 1 and "" in map(str.strip, peek)
+    rows = [line.split() for line in filled]
+    alike = len({len(row) for row in rows}) == 1 and len(rows) > 1 and len(filled) < len(peek)
+    return alike and (len(rows[0]) == 1 or all(re.fullmatch(r"O|[BIESLUM][-_].+|[A-Z]+\$?", row[-1]) for row in rows))
 
 
 def _separator(peek: list[str], config: TaggedData, format: str) -> Callable[[str], list[str]]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -350,8 +351,12 @@ class Tokenizer:
             encoding = self._hf.encode(part, add_special_tokens=False)
             for token, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
                 data = self.token_bytes(token)
+                if found and found[-1].end < offset + start:
+                    found[-1] = _with_marks(found[-1], text)
                 found.append(Token(token, data.decode(errors="replace"), data, offset + start, offset + stop))
             offset += len(part)
+        if found:
+            found[-1] = _with_marks(found[-1], text)
         return found
 
     # — ids to text —
@@ -374,6 +379,14 @@ class Tokenizer:
     def stream(self, special: bool = False) -> StreamDecoder:
         """A decoder that takes one id at a time and never shows half a character."""
         return StreamDecoder(self, special)
+
+
+def _with_marks(token: Token, text: str) -> Token:
+    """With the accents that follow it in the text, and that a normalizer has taken away."""
+    end = token.end
+    while end < len(text) and unicodedata.combining(text[end]):
+        end += 1
+    return token._replace(end=end)
 
 
 def _unpickle(spec: str, faster: bool | None, learnt: Learnt | None) -> Tokenizer:
