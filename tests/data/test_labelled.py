@@ -207,6 +207,9 @@ class TestInputs:
         (tmp_path / "c.txt").write_text("".join(f"{text}\t{label}\n" for text, label in ROWS))
         assert inputs(tmp_path / "c.txt", text="sentence", label="label")[0] == (ROWS[0][0], None, ROWS[0][1])
 
+        (tmp_path / "d.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b"}\n')
+        assert inputs(tmp_path / "d.jsonl") == [("a", None, "x"), ("b", None, None)]
+
     def test_two_texts(self, tmp_path: Path) -> None:
         (tmp_path / "a.tsv").write_text("a text of some length\tanother one of it\n" * 9)
         assert inputs(tmp_path / "a.tsv")[0] == ("a text of some length", "another one of it", None)

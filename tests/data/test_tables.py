@@ -77,6 +77,12 @@ def test_ragged_rows(tmp_path: Path) -> None:
         ("a.json", '[{"text": 1}, 7]', r"a\.json, row 2, is no JSON object"),
         ("a.json", '"text"', r"a\.json is no list of JSON objects"),
         ("a.jsonl", '{"text": NaN', "is not JSON"),
+        (
+            "a.csv",
+            'text,label\n"a,1\nb,2\n',
+            r"a\.csv, line 3, is not CSV: a quote that opens before it is never closed",
+        ),
+        ("a.csv", 'text,label\n"a"b,1\n', r"a\.csv, line 2, is not CSV: ',' expected after"),
         ("a.tsv", "text\tlabel\n\0\t1\n", r"binary file \(byte 11 is zero\)"),
         ("a.tsv", "text\n" + "x" * 5000, "row 2 is longer than"),
         ("a.json", "[" + " " * 5000, "which JSON is read up to"),

@@ -133,7 +133,8 @@ def examples(table: Table, config: LabelledData, task: Task, how: Reading, label
     for row in table.rows:
         text = _text(row, chosen.text, how)
         second = None if chosen.second is None else _text(row, chosen.second, how)
-        label = _label(row, chosen, task, separator)
+        told = labelled or all(column in row.cells for column in chosen.label)
+        label = _label(row, chosen, task, separator) if told else None
         if label is None and labelled and text.strip():
             raise RegardError(
                 f"{row.where}, has no label in the column {chosen.label[0]!r}, and each text needs one to learn from."

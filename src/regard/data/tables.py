@@ -204,13 +204,14 @@ def _cells(every: Iterator[str], name: str, commas: bool) -> Iterator[tuple[str,
         yield from ((f"{name}, line {number}", line.split("\t")) for number, line in enumerate(every, start=1))
         return
     csv.field_size_limit(formats.LONGEST_ROW)
-    rows = csv.reader(line + "\n" for line in every)
+    rows = csv.reader((line + "\n" for line in every), strict=True)
     try:
         for row in rows:
             if row:
                 yield f"{name}, line {rows.line_num}", row
     except csv.Error as error:
-        raise RegardError(f"{name}, line {rows.line_num}, is not CSV: {short(error)}.") from None
+        open_ = "a quote that opens before it is never closed" if "end of data" in str(error) else short(error)
+        raise RegardError(f"{name}, line {rows.line_num}, is not CSV: {open_}.") from None
 
 
 def json_rows(every: Iterator[str], name: str) -> Iterator[Row]:
