@@ -20,6 +20,8 @@ from math import lcm, prod
 import torch
 
 from regard.attention import Attention, Mask
+from regard.heads import Embed
+from regard.heads.pooling import Pooled
 from regard.layers import Linear, Linears
 from regard.model import Encoded, LanguageHead, ModelConfig, RecurrentConfig, StackConfig, Transformer
 from regard.settings import of_layer
@@ -202,7 +204,8 @@ def _attentions(config: ModelConfig, name: str, layer: int) -> list[Attention]:
 def _share(config: ModelConfig, name: str) -> float:
     """How many times a token goes through a linear map: once, but where a pyramid has joined it with its neighbours."""
     steps, encoder = name.split("."), config.encoder
-    if steps[1:] == ["start"] or steps[0] == "length":
+    once = isinstance(config.head, Pooled | Embed) and steps[0] == "head"
+    if once or steps[1:] == ["start"] or steps[0] in ("length", "order"):
         return 1 / config.context_length
     if not isinstance(encoder, RecurrentConfig):
         return 1.0

@@ -36,7 +36,13 @@ VARIANTS = {
         "causal_head": [{"bias": True}],
         "general": [{"scale": 0.7}],
         "latent": [{"kv_rank": 5, "q_rank": 7, "rope_dim": 4, "bias": "all"}],
-        "dot": [{"softcap": 2.0, "scale": 0.7}, {"qk_norm": RMSNorm().to_dict()}, {"bias": "qkv"}, {"bias": "none"}],
+        "dot": [
+            {"softcap": 2.0, "scale": 0.7},
+            {"qk_norm": RMSNorm().to_dict()},
+            {"qk_norm": RMSNorm().to_dict(), "qk_norm_over": "heads"},
+            {"bias": "qkv"},
+            {"bias": "none"},
+        ],
         "linear": [{"chunk": 4}],
         "performer": [{"chunk": 4, "features": 16, "kernel": "trigonometric", "draw": "independent"}],
         "dpfp": [{"chunk": 4, "nu": 2}],
@@ -87,7 +93,17 @@ VARIANTS = {
             {"tied": False, "bias": True},
             {"scale": 0.5, "softcap": 3.0},
             {"transform": "bert", "bias": True, "norm": RMSNorm().to_dict()},
-        ]
+        ],
+        "classify": [
+            {"labels": ["a", "b", "c"]},
+            {"labels": ["a", "b"], "pooling": "mean", "transform": "tanh", "weights": [1.0, 2.5]},
+            {"labels": ["a", "b"], "pooling": "max", "transform": "gelu"},
+        ],
+        "multilabel": [{"labels": ["a", "b", "c"], "transform": "relu"}],
+        "regress": [{"mean": 3.0, "spread": 2.0, "pooling": "mean"}],
+        "tag": [{"labels": ["O", "B-x", "I-x"]}],
+        "answer": [{"no_answer": True}],
+        "embed": [{"normalise": False, "size": 5}, {"pooling": "max"}],
     },
     "initialisation": {"normal": [{"residual": "zero"}, {"residual": "plain"}]},
 }
@@ -146,6 +162,15 @@ def fits(where: str, attention: dict, position: dict) -> bool:
     return NEEDS[where] | (needs - {"causal"}) <= Attention.kinds()[attention["kind"]].offers
 
 
+def stands(where: str, family: str, part: dict) -> bool:
+    """Whether a part may: an encoder's head elsewhere may not, nor one without the labels that it tells apart."""
+    kind = FAMILIES[family].kinds()[part["kind"]]
+    if family == "head":
+        named = "labels" not in kind.model_fields or "labels" in part
+        return named and (where == "encoder" or not kind.whole)
+    return family != "input" or kind.reads == "ids"
+
+
 PLAIN = {"kind": "dot"}
 
 
@@ -196,7 +221,7 @@ def members() -> dict[str, ModelConfig]:
             found[name] = config(where, attention=attention, position=position)
         for family in ("pattern", "norm", "feedforward", "residual", "input", "head"):
             for part in parts(family):
-                if family != "input" or Input.kinds()[part["kind"]].reads == "ids":
+                if stands(where, family, part):
                     found[f"{where} {family} {label(part)}"] = config(where, **{family: part})
         for heads in (1, 3):
             found[f"{where} n_kv_heads={heads} of 6"] = config(
@@ -205,6 +230,7 @@ def members() -> dict[str, ModelConfig]:
     for part in parts("input"):
         if Input.kinds()[part["kind"]].reads == "features":
             found[f"encoder-decoder source {label(part)}"] = config("encoder-decoder", source=part)
+    found["encoder order"] = config("encoder", order={"weight": 0.5})
     found["encoder-decoder ctc"] = config("encoder-decoder", ctc={"weight": 0.3})
     found["encoder-decoder length"] = config("encoder-decoder", length={"limit": 9})
     found |= recurrent()
@@ -248,6 +274,29 @@ def rich(config: ModelConfig, seed: int = 0, dtype: torch.dtype = torch.float64)
 def words(rows: int, length: int, seed: int = 1) -> torch.Tensor:
     """Ids [rows length], the same for the same seed."""
     return torch.randint(VOCAB, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def targets(model: Transformer, rows: int, length: int, seed: int = 7) -> torch.Tensor:
+    """What the model's head is to find for `words(rows, length)`."""
+    head, random = model.config.head, torch.Generator().manual_seed(seed)
+    if head.kind in ("classify", "tag"):
+        size = (rows, length) if head.kind == "tag" else (rows,)
+        return torch.randint(len(head.labels), size, generator=random)
+    if head.kind == "multilabel":
+        return torch.randint(2, (rows, len(head.labels)), generator=random).double()
+    if head.kind == "regress":
+        return torch.randn(rows, generator=random, dtype=torch.float64)
+    if head.kind == "answer":
+        return torch.randint(length, (rows, 2), generator=random)
+    if head.kind == "embed":  # the first half are anchors, and the second what belongs to them
+        half = torch.arange(rows // 2)
+        return torch.cat([half + rows // 2, torch.full((rows - rows // 2,), -100)])
+    return words(rows, length, seed)
+
+
+def here(output: torch.Tensor, row: int, places: slice | torch.Tensor = slice(None)) -> torch.Tensor:
+    """What is said of these places of a row, or of the row where the head speaks of a text as a whole."""
+    return output[row, places] if output.dim() == 3 else output[row]
 
 
 def source(model: Transformer, rows: int, length: int, seed: int = 5) -> torch.Tensor:

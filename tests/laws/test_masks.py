@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from regard.attention import Documents, Padding, Prefix
+from regard.heads import Embed
+from regard.heads.pooling import Pooled
 from regard.settings import RegardError, of_layer
-from tests.laws.members import DECODERS, ENCODERS, MEMBERS, TRANSLATORS, close, rich, source, words
+from tests.laws.members import DECODERS, ENCODERS, MEMBERS, TRANSLATORS, close, here, rich, source, targets, words
 
 
 def run(model, ids, source_mask=None, **more):
@@ -30,7 +32,7 @@ def test_an_encoder_sees_the_future(name):
     model, ids = rich(ENCODERS[name]), words(2, 12)
     changed = ids.clone()
     changed[:, 11] = (changed[:, 11] + 1) % 29
-    assert (model(changed)[:, 9] - model(ids)[:, 9]).abs().max() > 1e-6
+    assert all((here(model(changed), row, 9) - here(model(ids), row, 9)).abs().max() > 1e-6 for row in range(2))
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -48,8 +50,8 @@ def test_padding_changes_nothing(name, side):
             alone = model(ids[row : row + 1, :length], source=source(model, 3, 7)[row : row + 1])
         else:
             alone = model(ids[row : row + 1, :length])
-        here = slice(0, length) if side == "right" else slice(11 - length, 11)
-        close(together[row, here], alone[0])
+        places = slice(0, length) if side == "right" else slice(11 - length, 11)
+        close(here(together, row, places), alone[0])
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)
@@ -62,15 +64,38 @@ def test_padding_of_the_source_changes_nothing(name):
         close(together[row], model(target[row : row + 1], source=sources[row : row + 1, :length])[0])
 
 
-@pytest.mark.parametrize("name", [n for n in MEMBERS if n not in TRANSLATORS])
+# A head that pools has one answer for a row, so a row is one text.
+POOLED = [name for name, config in ENCODERS.items() if isinstance(config.head, Pooled | Embed)]
+
+
+@pytest.mark.parametrize("name", [n for n in MEMBERS if n not in TRANSLATORS and n not in POOLED])
 def test_packed_equals_unpacked(name):
     model, ids = rich(MEMBERS[name]), words(2, 14)
     documents = torch.tensor([[0] * 5 + [1] * 2 + [2] * 7, [0] * 1 + [1] * 9 + [2] * 4])
     packed = model(ids, mask=Documents(documents))
     for row in range(2):
         for number in range(3):
-            here = documents[row] == number
-            close(packed[row, here], model(ids[row : row + 1, here])[0])
+            places = documents[row] == number
+            close(packed[row, places], model(ids[row : row + 1, places])[0])
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_a_head_of_whole_texts_refuses_packed_rows(name):
+    with pytest.raises(RegardError, match="give each document a row of its own"):
+        rich(MEMBERS[name])(words(1, 5), mask=Documents(torch.tensor([[0, 0, 1, 1, 1]])))
+
+
+@pytest.mark.parametrize("name", [n for n, config in ENCODERS.items() if config.head.kind != "embed"])
+def test_padding_and_neighbours_change_no_loss(name):
+    """Of any text alone; vectors are learnt by comparing texts, so theirs is of the batch."""
+    model, ids = rich(ENCODERS[name]), words(3, 9)
+    wanted, lengths = targets(model, 3, 4), [9, 4, 6]
+    if wanted.dim() == 2 and wanted.shape[1] == 4:  # one a token
+        wanted = torch.cat([wanted, torch.full((3, 5), -100)], 1)
+    together = model(ids, wanted, mask=Padding(torch.tensor(lengths)))
+    for row, n in enumerate(lengths):
+        own = wanted[row : row + 1, :n] if wanted.shape[1:] == (9,) else wanted[row : row + 1]
+        close(together.nll[row].sum(), model(ids[row : row + 1, :n], own).nll.sum())
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -87,6 +112,7 @@ def test_a_row_of_padding_alone_stays_finite(name):
     model = rich(MEMBERS[name])
     ids = words(2, 5)
     for mask in (Padding(torch.tensor([0, 5])), Padding.left(torch.tensor([0, 3]), 5)):
+        model.zero_grad()
         logits = model(ids, mask=mask)
         assert torch.isfinite(logits).all()
         logits.sum().backward()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from regard.attention import Attention
-from regard.model import ModelConfig, Transformer
+from regard.model import Head, ModelConfig, Transformer
 from regard.settings import SettingsError
 from regard.training import train
 from tests.laws.members import FAMILIES, NEEDS
@@ -55,6 +55,10 @@ def test_it_trains(family, kind, corpus, tmp_path):
     if kind == "audio":
         with pytest.raises(SettingsError, match="audio is what an encoder reads"):
             train("gpt", corpus[0], tmp_path / "run", steps=2, overrides=["model.input.kind=audio"], quiet=True)
+        return
+    if family == "head" and Head.kinds()[kind].whole:
+        with pytest.raises(SettingsError, match=f"the head {kind} reads a whole text"):
+            train("gpt", corpus[0], tmp_path / "run", steps=2, overrides=[f"model.head.kind={kind}"], quiet=True)
         return
     text, tokenizer = corpus
     settings = [*SMALL, f"{PLACE[family]}.kind={kind}"]

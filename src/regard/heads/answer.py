@@ -7,13 +7,15 @@ The row is [CLS] question [SEP] context [SEP]. An answer that is not in this win
 
 Source   Devlin et al. 2018, arXiv:1810.04805, §4.2 (spans) and §4.3 (no answer at [CLS]).
 Cost     2 (d + 1) parameters; read once a token.
-Differs  Each vector has a bias, as in published checkpoints; a softmax is the same without.
+Differs  Each vector has a bias, as in published checkpoints. A softmax over places is the same without, so it never
+         moves, nor what a last norm adds to all places alike.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -26,6 +28,7 @@ from regard.layers import Linear, Sizes, Table, tap
 
 class Answer(Head, kind="answer"):
     whole: ClassVar[bool] = True
+    unmoved: ClassVar[tuple[str, ...]] = ("head.output.bias", "end.bias")
 
     no_answer: bool = False
     """Whether a question may have none."""
@@ -51,7 +54,10 @@ class AnswerModule(nn.Module):
         scores = tap(self.place, "logits", self.output(x))
         if targets is None:
             return scores
-        log_p = exact(scores).masked_fill(~real_tokens(x, mask)[:, :, None], float("-inf")).log_softmax(1)
+        scores, real = exact(scores), real_tokens(x, mask)
+        if real is not None:
+            scores = scores.masked_fill(~real[:, :, None], torch.finfo(scores.dtype).min)
+        log_p = scores.log_softmax(1)
         known = (targets != IGNORED).all(-1)
         at = targets.masked_fill(~known[:, None], 0)[:, None]
         nll = -log_p.gather(1, at)[:, 0].mean(-1) * known

@@ -17,6 +17,8 @@ class Head(Part, family="regard.heads"):
 
     whole: ClassVar[bool] = False
     """Whether it says something of a text as a whole, and so must stand on an encoder."""
+    unmoved: ClassVar[tuple[str, ...]] = ()
+    """Parameters, by the end of their names, that no target can move."""
 
     def build(self, vocab_size: int, sizes: Sizes, tokens: Table) -> nn.Module:
         """A module with `forward(x, tokens, targets=None, mask=None, **objective)`: outputs, or with targets a `Loss`.

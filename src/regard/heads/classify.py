@@ -4,7 +4,7 @@
     p       = softmax(logits)
     loss    = −w_y log p_y        w: the labels' weights, 1 where none are given
 
-Source   Devlin et al. 2018, arXiv:1810.04805, §4.1; R-Drop: Wu et al. 2021, arXiv:2106.14448, §2.1, eq. 3.
+Source   Devlin et al. 2018, arXiv:1810.04805, §4.1; R-Drop: Wu et al. 2021, arXiv:2106.14448, §2.1.
 Cost     c (d + 1) parameters for c labels, and d (d + 1) for the transform; read once a text.
 Differs  pooling "first" with transform "tanh" is BERT's, "relu" DistilBERT's. With weights the losses are still divided
          by the number of texts: a rare label counts for more in a step, and a step does not depend on its batch.

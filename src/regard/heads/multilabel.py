@@ -3,7 +3,7 @@
     p_c   = 1 / (1 + exp(−logit_c))
     loss  = −Σ_c ( y_c log p_c + (1 − y_c) log(1 − p_c) ) / C        C: the number of labels
 
-Source   Nam et al. 2014, arXiv:1312.5419, §3.1 (cross-entropy of each label); on BERT's first token as in Devlin et al.
+Source   Nam et al. 2014, arXiv:1312.5419, §3 (cross-entropy of each label); on BERT's first token as in Devlin et al.
          2018, arXiv:1810.04805, §4.1.
 Cost     as `classify`.
 Differs  The mean over the labels, so that a text counts as much as with one label.

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from regard.attention import Mask, View
 from regard.heads.base import Head
 from regard.layers import Linear, Sizes, dropout, tap
+from regard.settings import RegardError
 
 Pooling = Literal["first", "mean", "max"]
 Transform = Literal["none", "tanh", "relu", "gelu"]
@@ -28,21 +29,27 @@ Transform = Literal["none", "tanh", "relu", "gelu"]
 TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": F.relu, "gelu": F.gelu}
 
 
-def real_tokens(x: Float[Tensor, "b t d"], mask: Mask | None) -> Bool[Tensor, "b t"]:
-    """Which tokens are no padding."""
+def real_tokens(x: Float[Tensor, "b t d"], mask: Mask | None) -> Bool[Tensor, "b t"] | None:
+    """Which tokens are no padding; None: all. Raises `RegardError` where a row has several documents."""
+    mask = mask or Mask()
+    if mask.documents is not None:
+        raise RegardError("this head reads a row as one text: give each document a row of its own, not packed rows.")
     slots = torch.arange(x.shape[1], device=x.device)[None]
-    real = View(mask or Mask(), slots[:, :1], slots).real()
-    return slots.new_ones(x.shape[:2], dtype=torch.bool) if real is None else real.expand(x.shape[:2])
+    real = View(mask, slots[:, :1], slots).real()
+    return None if real is None else real.expand(x.shape[:2])
 
 
 def pooled(x: Float[Tensor, "b t d"], mask: Mask | None, how: Pooling) -> Float[Tensor, "b d"]:
-    """One vector for each row. Padding does not enter it."""
-    if how == "first":
-        return x[:, 0]
+    """One vector for each row, in which padding has no part. A row of padding alone gives what stands first, or 0."""
     real = real_tokens(x, mask)
+    if how == "first":
+        return x[:, 0] if real is None else x[torch.arange(len(x), device=x.device), real.int().argmax(1)]
+    if real is None:
+        return x.mean(1) if how == "mean" else x.amax(1)
     if how == "mean":
         return torch.einsum("btd,bt->bd", x, real.to(x.dtype)) / real.sum(1, keepdim=True).clamp_min(1)
-    return x.masked_fill(~real[:, :, None], float("-inf")).amax(1)
+    most = x.masked_fill(~real[:, :, None], float("-inf")).amax(1)
+    return most.masked_fill(~real.any(1, keepdim=True), 0.0)
 
 
 class Pooled(Head):

@@ -43,9 +43,10 @@ class RegressModule(PooledModule):
         mask: Mask | None = None,
     ) -> Float[Tensor, "b"] | Loss:
         """The numbers, or with targets the loss; NaN is a number that is not known."""
-        found = exact(self.outputs(x, mask)[:, 0])
+        found = self.outputs(x, mask)[:, 0]
         if targets is None:
             return self.mean + self.spread * found
+        found = exact(found)
         known = ~targets.isnan()
         wanted = (targets.nan_to_num().to(found.dtype) - self.mean) / self.spread
         squares = (found - wanted).square() * known
