@@ -49,6 +49,11 @@ class TestColumns:
         (tmp_path / "a.csv").write_text("Stance,Utterances\n" + "".join(f"{label},{text}\n" for text, label in ROWS))
         assert read(tmp_path / "a.csv") == [(text, None, label) for text, label in ROWS]
 
+    def test_a_label_that_is_called_as_a_column_is_no_name(self, tmp_path: Path) -> None:
+        rows = [(f"word number {n}", "title" if n % 2 else "topic") for n in range(20)]
+        (tmp_path / "a.tsv").write_text("".join(f"{text}\t{label}\n" for text, label in rows))
+        assert read(tmp_path / "a.tsv") == [(text, None, label) for text, label in rows]
+
     @pytest.mark.parametrize(
         ("names", "cells", "expected"),
         [

@@ -142,7 +142,7 @@ class TestInputs:
         assert self.inputs(tmp_path / "c.jsonl") == [(("Ada",), None, None), ((), None, None)]
 
     def test_words_stand_in_their_text(self) -> None:
-        text = "Don't e-mail @ada (3.14%) – see https://x.org/a?b=1, naïve 東京タワー! #now"
+        text = "Don't e-mail @ada (3.14%) – see https://x.example/a?b=1, naïve 東京タワー! #now"
         words = split_words(text)
         at = 0
         for word in words:

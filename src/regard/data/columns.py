@@ -88,13 +88,13 @@ class Columns(NamedTuple):
         lower = {cell.lower() for cell in first}
         if len(lower) < len(first) or any(len(cell) > SHORT or _number(cell) is not None for cell in first):
             return False
-        if lower & NAMES:
+        below = [[row[n].strip() for row in rows[1:] if n < len(row)] for n in range(len(first))]
+        if any(name.lower() in NAMES and name not in values for name, values in zip(first, below, strict=True)):
             return True
         # Unknown names: above a column with few values, a name is none of them.
-        columns = [[row[n].strip() for row in rows[1:] if n < len(row)] for n in range(len(first))]
         return any(
             len(values) >= 10 and 4 * len(set(values)) <= len(values) and name not in values
-            for name, values in zip(first, columns, strict=True)
+            for name, values in zip(first, below, strict=True)
         )
 
 
