@@ -52,5 +52,5 @@ def test_a_reliability_diagram_has_a_dot_a_bin() -> None:
     root = ElementTree.fromstring(svg)
     assert len([element for element in root.iter() if element.tag.endswith("circle")]) == 2
     texts = _texts(svg)
-    assert "30 texts: said 50.0%, right 40.0%" in texts
+    assert "30 cases: said 50.0%, right 40.0%" in texts
     assert "calibration error 10.0%, 2 bins of 40 in all" in texts

@@ -55,7 +55,7 @@ class Calibration:
             [f"{int(count):,}", f"{100 * said:.1f}%", f"{100 * right:.1f}%"]
             for said, right, count in zip(self.said, self.right, self.count, strict=True)
         ]
-        return columns([["texts", "said", "right"], *rows])
+        return columns([["cases", "said", "right"], *rows])
 
 
 def reliability(said: np.ndarray, so: np.ndarray, bins: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

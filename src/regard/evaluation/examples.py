@@ -63,8 +63,7 @@ def related(model: Model, source: Sequence[str] | None, settings: Iterable[str],
     if source is None:
         return _kept(model, lambda row, where: Example(row[0], row[1], None, where))
     settings = list(settings)
-    known = _config(model, Data, [])
-    if isinstance(known, LabelledData) or _similarities(source, say):
+    if isinstance(_of_run(model), LabelledData) or _similarities(source, say):
         config = _config(model, LabelledData, settings).replace(source=(), validation=tuple(source))
         found = [example for _, example in read_labelled(config, "regress", say)]
         for example in found:
@@ -96,20 +95,22 @@ def _similarities(source: Sequence[str], say: Say) -> bool:
 
 def _config(model: Model, kind: type[D], settings: Iterable[str]) -> D:
     """How data are read: as the run read its own, with the settings given. Raises `RegardError`."""
-    place = (model.folder or Path()) / "run.toml"
-    known: Any = None
-    if model.folder is not None and place.is_file():
-        known = Data.resolve(tomllib.loads(place.read_text(encoding="utf-8")).get("data", {}))
-    values = known.to_dict() if isinstance(known, kind) else {} if kind is Data else kind().to_dict()
-    if not values:
-        return kind()
+    known = _of_run(model)
     settings = list(settings)
     for one in settings:
         if not one.startswith("data.") or "=" not in one:
             raise RegardError(f"{one!r} is no setting of data: write such as data.label=…, or --data FILE for a file.")
-    found = Data.resolve(override({"data": values}, settings)["data"])
+    found = Data.resolve(override({"data": (known if isinstance(known, kind) else kind()).to_dict()}, settings)["data"])
     assert isinstance(found, kind)
     return found
+
+
+def _of_run(model: Model) -> Any:
+    """What the run learnt from; None where the model is of no run."""
+    place = (model.folder or Path()) / "run.toml"
+    if model.folder is None or not place.is_file():
+        return None
+    return Data.resolve(tomllib.loads(place.read_text(encoding="utf-8")).get("data", {}))
 
 
 def _kept(model: Model, read: Callable[[Any, str], Any]) -> Given:

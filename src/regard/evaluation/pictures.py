@@ -113,7 +113,7 @@ def reliability_svg(found: Calibration, title: str = "") -> str:
     for (x, y), (said, right, count) in zip(places, rows, strict=True):
         even = top + side * (1 - said)
         parts.append(f'<path d="M{x:.1f} {y:.1f}V{even:.1f}" stroke="#d55e00" stroke-width="2"/>')
-        says = f"<title>{count:,} texts: said {said:.1%}, right {right:.1%}</title>"
+        says = f"<title>{count:,} cases: said {said:.1%}, right {right:.1%}</title>"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#08306b" stroke="#fff">{says}</circle>')
     parts.append(_text(left + side / 2, top + side + 36, "probability given", 'text-anchor="middle"'))
     x, y = 16.0, top + side / 2
