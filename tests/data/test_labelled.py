@@ -1,6 +1,8 @@
 """Texts and labels are found by name or by what stands in the columns, and what is wrong is one sentence."""
 
+import io
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -208,9 +210,8 @@ class TestInputs:
         assert inputs(tmp_path / "a.csv") == [("a", None, "1"), ("", None, "0"), ("b", None, None)]
         (tmp_path / "b.csv").write_text("text\na\n")
         assert inputs(tmp_path / "b.csv", label="stance") == [("a", None, None)]
-        assert inputs(tmp_path / "b.csv", text="review", label="stance") == [("a", None, None)]
         (tmp_path / "c.txt").write_text("".join(f"{text}\t{label}\n" for text, label in ROWS))
-        assert inputs(tmp_path / "c.txt", text="sentence", label="label")[0] == (ROWS[0][0], None, ROWS[0][1])
+        assert inputs(tmp_path / "c.txt", label="label")[0] == (ROWS[0][0], None, ROWS[0][1])
 
         (tmp_path / "d.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b"}\n')
         assert inputs(tmp_path / "d.jsonl") == [("a", None, "x"), ("b", None, None)]
@@ -218,6 +219,23 @@ class TestInputs:
     def test_two_texts(self, tmp_path: Path) -> None:
         (tmp_path / "a.tsv").write_text("a text of some length\tanother one of it\n" * 9)
         assert inputs(tmp_path / "a.tsv")[0] == ("a text of some length", "another one of it", None)
+
+    def test_a_column_of_texts_that_is_not_there(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text("text,label\na,1\n")
+        (tmp_path / "a.txt").write_text("one text\n")
+        with pytest.raises(RegardError, match=r"has no column 'txt'; did you mean 'text'\?"):
+            inputs(tmp_path / "a.csv", text="txt")
+        with pytest.raises(RegardError, match="has no column 'text'"):
+            inputs(tmp_path / "a.txt", text="text")
+
+    def test_a_pipe(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for text, expected in {
+            '{"text": "a"}\n{"text": "b"}\n': [("a", None, None), ("b", None, None)],
+            "a\n{b}\n": [("a", None, None), ("{b}", None, None)],
+        }.items():
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+            found = read_inputs("-", LabelledData())
+            assert [(one.text, one.second, one.label) for one in found] == expected
 
     def test_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_text("")

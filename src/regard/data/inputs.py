@@ -16,7 +16,7 @@ from regard.data.formats import Reading, characters, described, format_of, lines
 from regard.data.labelled import LabelledData, examples
 from regard.data.questions import Counts, QuestionData, asked
 from regard.data.sources import source_files
-from regard.data.tables import PEEK, Headed, Table, hub_table, table, table_of_lines
+from regard.data.tables import PEEK, Headed, Table, hub_table, table, table_of_json, table_of_lines
 from regard.data.tagged import TaggedData, sentences
 from regard.settings import RegardError
 
@@ -38,8 +38,8 @@ def read_inputs(
     task: Task = "classify",
     say: Say = lambda message: None,
 ) -> Iterator[Example] | Iterator[Sentence] | Iterator[Question]:
-    """What a file, a folder, `-` or `hf:…` holds, in order. `data` says how, as in training; of its columns those are
-    looked for that are there. A plain text file without tabs holds a text a line, for tags a sentence a line.
+    """What a file, a folder, `-` or `hf:…` holds, in order. `data` says how, as in training; its column of labels need
+    not be there. A plain text file without tabs holds a text a line, for tags a sentence a line.
 
     Raises `RegardError` where the source is missing, is damaged, or holds nothing.
     """
@@ -77,12 +77,15 @@ def _of_text(path: Path | None, data: LabelledData, task: Task, how: Reading) ->
     peek = list(itertools.islice(every, PEEK))
     name = described(path)
     every = itertools.chain(peek, every)
-    if any(line.strip() for line in peek) and all("\t" in line for line in peek if line.strip()):
+    filled = [line for line in peek if line.strip()]
+    if path is None and filled and all(line.startswith("{") and line.rstrip().endswith("}") for line in filled):
+        yield from _of_table(table_of_json(every, name), data, task, how)
+    elif filled and (data.text != "auto" or all("\t" in line for line in filled)):
         yield from _of_table(table_of_lines(every, name, _headed(data), even=True), data, task, how)
-        return
-    for number, line in enumerate(every, start=1):
-        where = f"{name}, line {number}"
-        yield Example(characters(line, where, how), None, None, where)
+    else:
+        for number, line in enumerate(every, start=1):
+            where = f"{name}, line {number}"
+            yield Example(characters(line, where, how), None, None, where)
 
 
 def _headed(data: LabelledData) -> Headed:
@@ -92,12 +95,9 @@ def _headed(data: LabelledData) -> Headed:
 def _of_table(table: Table | None, data: LabelledData, task: Task, how: Reading) -> Iterator[Example]:
     if table is not None:
         labels = (data.label,) if isinstance(data.label, str) else data.label
-        known = all(label in ("auto", "none") or table.has(label) for label in labels)
-        settings = {name: "auto" for name in ("text", "second") if not table.has(getattr(data, name))}
-        if data.second == "none":
-            settings.pop("second", None)
-        settings |= {} if known else {"label": "none" if table.named else "auto"}
-        yield from examples(table, data.replace(**settings), task, how, labelled=False)
+        if not all(label in ("auto", "none") or table.has(label) for label in labels):
+            data = data.replace(label="none" if table.named else "auto")
+        yield from examples(table, data, task, how, labelled=False)
 
 
 def _questions(source: str, how: Reading) -> Iterator[Question]:

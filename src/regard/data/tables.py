@@ -92,7 +92,7 @@ def table(path: Path | None, how: Reading, headed: Headed = lambda rows: True, e
     if format == "parquet":
         return parquet(path, how)
     if format == "jsonl":
-        return _of_records(json_rows(lines(path, how), name), name)
+        return table_of_json(lines(path, how), name)
     if path is not None and format == "text" and how.format == "auto" and formats.suffix(path) == ".json":
         return _of_records(_json(path, how), name)
     return table_of_lines(lines(path, how), name, headed, even, commas=format == "csv")
@@ -103,6 +103,11 @@ def table_of_lines(
 ) -> Table | None:
     """The table in lines with tabs or commas between cells."""
     return _of_cells(_cells(every, name, commas), name, headed, even)
+
+
+def table_of_json(every: Iterator[str], name: str) -> Table | None:
+    """The table in lines of JSON objects."""
+    return _of_records(json_rows(every, name), name)
 
 
 def hub_table(source: str, choose: Choose = every_column) -> Table | None:
