@@ -61,7 +61,7 @@ def predict(
     """Say what texts are: their class, labels, number or tags, or where in them an answer stands."""
     from regard.bundle import load
     from regard.prediction.embed import chunks
-    from regard.prediction.verbs import verb_of
+    from regard.prediction.verbs import HEADS, verb_of
     from regard.settings import RegardError
 
     if top is not None and top < 1:
@@ -71,8 +71,8 @@ def predict(
     answers = verb_of(bundle.config).name == "answer"
     reader = bundle.reader("answer" if answers else "predict", long=long)
     for wanted, own in (("conll", "tag"), ("squad", "answer")):
-        if format == wanted != kind and kind != own:
-            raise RegardError(f"--format {wanted} is for a model that {'tags words' if own == 'tag' else 'answers'}.")
+        if format == wanted and kind != own:
+            raise RegardError(f"--format {wanted} is for a model that {HEADS[own].does}.")
     does = verb_of(bundle.config).does
     if answers:
         refuse(bundle.name, does, {"--text": text, "--second": second, "--column": column,

@@ -121,7 +121,7 @@ class Answerer(Reader):
         for number, (question, context) in enumerate(asked):
             ids = self.tokenizer.encode(question)
             pieces = [token.id for token in tokens[context]]
-            if ids and pieces:
+            if ids and pieces and question.strip() and context.strip():
                 room = self.longest - self.frame.added(two=True)
                 if len(ids) > room // 2:
                     self.say(

@@ -71,7 +71,7 @@ class Reader:
     # — texts to rows —
 
     def rows(self, texts: Sequence[Text]) -> list[list[Framed]]:
-        """The rows of each text: one, several where it is read in windows, none where it has no tokens.
+        """The rows of each text: one, several where it is read in windows, none where it is blank.
 
         Of two texts the longer is read in windows, beside as much of the other as half a row has room for.
         """
@@ -79,9 +79,9 @@ class Reader:
         firsts = self.tokenizer.encode_batch([first for first, _ in pairs])
         seconds = iter(self.tokenizer.encode_batch([second for _, second in pairs if second is not None]))
         found = []
-        for ids, (_, second) in zip(firsts, pairs, strict=True):
+        for ids, (first, second) in zip(firsts, pairs, strict=True):
             other = None if second is None else next(seconds)
-            found.append(list(self._rows(ids, other)) if len(ids) else [])
+            found.append(list(self._rows(ids, other)) if len(ids) and first.strip() else [])
             self.first += 1
         return found
 
