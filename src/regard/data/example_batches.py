@@ -112,7 +112,7 @@ class ExampleBatches:
         """
         kept = self.__dict__.get("_kept")
         if kept is not None and kept[0] == epoch:
-            return kept[1]  # type: ignore[no-any-return]
+            return kept[1]
         random = np.random.default_rng(derive_seed(self.seed, "examples", epoch))
         cuts = np.linspace(0, self.examples, self.batches + 1).astype(np.int64)
         order = random.permutation(self.examples)

@@ -57,7 +57,7 @@ class AnswerTask(ExampleTask):
     def head(self, config: RunConfig, facts: dict[str, Any]) -> Head:
         """It may keep silent where some questions have no answer."""
         head: Any = config.model.head
-        return head.replace(no_answer=head.no_answer or bool(facts["no_answer"]))  # type: ignore[no-any-return]
+        return head.replace(no_answer=head.no_answer or bool(facts["no_answer"]))
 
     def examples(
         self, config: RunConfig, facts: dict[str, Any], tokenizer: Tokenizer, length: int, say: Say

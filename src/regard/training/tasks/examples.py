@@ -172,7 +172,7 @@ class ExampleTask:
             validation,
             f"{training.steps:,} steps of {training.batch_size} examples, {batches.epochs(training.steps):.2f} epochs",
             sample,
-            {"tokenizer": tokenizer.fingerprint, "data": store.fingerprint},
+            {"tokenizer": tokenizer.fingerprint, "data": store.contents},
             measure=None if validation is None else measures(validation, model.head),
         )
 
@@ -204,13 +204,15 @@ def measures(validation: EvaluationExamples, head: Any) -> Callable[[Transformer
 
     @torch.no_grad()
     def measure(model: Transformer) -> dict[str, float]:
-        device, outputs, targets = next(model.parameters()).device, [], []
+        device = next(model.parameters()).device
+        outputs: list[torch.Tensor] = []
+        targets: list[torch.Tensor] = []
         for batch in validation:
             made = model(batch.to(device).inputs, **given_to(batch.to(device)))
             assert isinstance(made, torch.Tensor)
             made = made.float().cpu()
             if head.kind == "embed":
-                rows = sum(map(len, outputs))
+                rows = sum(len(output) for output in outputs)
                 targets.append(torch.where(batch.targets < 0, batch.targets, batch.targets + rows))
                 outputs.append(made)
             elif head.kind in ("tag", "answer"):

@@ -104,16 +104,18 @@ class LabelledTask(ExampleTask):
     def head(self, config: RunConfig, facts: dict[str, Any]) -> Head:
         head: Any = config.model.head
         if head.kind == "regress":
-            return head.replace(mean=facts["mean"], spread=facts["spread"])  # type: ignore[no-any-return]
+            return head.replace(mean=facts["mean"], spread=facts["spread"])
         head = head.replace(labels=tuple(facts["labels"]))
         if config.training.class_weights == "balanced":
             head = head.replace(weights=balanced(facts["counts"]))
-        return head  # type: ignore[no-any-return]
+        return head
 
     def sample(self, model: Transformer, tokenizer: Tokenizer, store: ExampleStore, number: int) -> str:
         text, second, right = store.validation_read()[number]
-        how = {"classify": Classifier, "multilabel": MultiLabeller, "regress": Regressor}[model.config.head.kind]
-        [found] = how(model, tokenizer, say=lambda message: None).predict([text if second is None else (text, second)])
+        how: dict[str, Any] = {"classify": Classifier, "multilabel": MultiLabeller, "regress": Regressor}
+        [found] = how[model.config.head.kind](model, tokenizer, say=lambda message: None).predict(
+            [text if second is None else (text, second)]
+        )
         shown = f"{text[:80]}{'' if second is None else f' | {second[:80]}'}"
         return f"{shown} → {found}   ({', '.join(right) if isinstance(right, list) else right})"
 

@@ -79,7 +79,7 @@ class TaggingTask(ExampleTask):
         head: Any = config.model.head.replace(labels=tuple(facts["labels"]))
         if config.training.class_weights == "balanced":
             head = head.replace(weights=balanced(facts["counts"]))
-        return head  # type: ignore[no-any-return]
+        return head
 
     def sample(self, model: Transformer, tokenizer: Tokenizer, store: ExampleStore, number: int) -> str:
         """The words that the model gives a tag other than the commonest, and those that have one."""
