@@ -3,7 +3,7 @@
     e(text)  = P pool(x), divided by its length where `normalise`
     loss_i   = −log softmax over j of ( scale · cos(e_i, e_j) ) at j = the text that belongs to i
 
-The candidates j are the texts that belong to any anchor of the batch: each other anchor's is a wrong one for i.
+The candidates j are the texts of the batch that belong to an anchor, or are no anchors: another's is wrong for i.
 
 Source   Reimers & Gurevych 2019, arXiv:1908.10084, §3 (pooling); Henderson et al. 2017, arXiv:1705.00652, §4.4
          (the other texts of the batch as wrong ones).
@@ -68,11 +68,13 @@ class EmbedModule(nn.Module):
         return vectors if targets is None else self.contrast(vectors, targets)
 
     def contrast(self, vectors: Float[Tensor, "b n"], targets: Int[Tensor, "b"]) -> Loss:
-        """Each anchor must find its own among all rows that are no anchors."""
+        """Each anchor must find its own among the others: rows that are no anchors, or that belong to one."""
         unit = F.normalize(exact(vectors), dim=-1)
         anchor = targets != IGNORED
-        cosines = self.scale * (unit @ unit.t())
-        log_p = cosines.masked_fill(anchor[None], float("-inf")).log_softmax(-1)
+        rows = torch.arange(len(unit), device=unit.device)
+        candidate = ~anchor | (targets[:, None] == rows).any(0)
+        out = ~candidate | (anchor[:, None] & (rows[:, None] == rows))
+        log_p = (self.scale * (unit @ unit.t())).masked_fill(out, float("-inf")).log_softmax(-1)
         at = torch.where(anchor, targets, 0)[:, None]
         nll = torch.where(anchor, -log_p.gather(1, at)[:, 0], 0.0)
         return Loss(nll.sum(), nll.detach(), anchor.sum())

@@ -1,4 +1,4 @@
-"""Heads: what a stack's output is turned into. The loss is computed here, so that all logits need never exist.
+"""Language: a score for each word of the vocabulary. The loss is computed here, so that all logits need never exist.
 
     logits = softcap(E (scale · x) + b)        E: the input's table (tied) or a matrix of its own
 
