@@ -94,6 +94,14 @@ def test_big_endian_marks_and_damage_after_a_mark(tmp_path):
         read(tmp_path / "b.txt")
 
 
+def test_what_only_looks_marked_is_left_out_of_a_folder(tmp_path):
+    (tmp_path / "a.mp3").write_bytes(b"\xff\xfe\x00\xdc\x00\xdc" * 20)
+    (tmp_path / "b.txt").write_text("text")
+    said = []
+    assert read(tmp_path, said) == "text"
+    assert said[0].startswith("Left out 1 file(s) that hold no text")
+
+
 def test_it_can_be_named(tmp_path):
     (tmp_path / "a.txt").write_bytes("naïve, they say".encode("latin-1"))
     assert read(tmp_path / "a.txt", on_invalid="replace") == "na\ufffdve, they say"

@@ -168,7 +168,8 @@ def decode(stream: BinaryIO, name: str, how: Reading) -> Iterator[str]:
                     data, final = data + more, not more
                     guess = charset.guess(data)
                 if not guess.certain:
-                    raise _invalid(name, encoding, place, byte, guess.names) from None
+                    marked = first and how.encoding == "auto" and encoding != "utf-8"
+                    raise (Binary if marked else RegardError)(_invalid(name, encoding, place, byte, guess)) from None
                 encoding, chunk = guess.names[0], data
                 decoder = codecs.getincrementaldecoder(encoding)(errors)
                 how.note(f"{name} is {encoding}, not UTF-8: it is read as such; set data.encoding=… if that is wrong.")
@@ -201,9 +202,9 @@ def _encoding(start: bytes, name: str, how: Reading) -> str:
     return marked or "utf-8"
 
 
-def _invalid(name: str, encoding: str, place: int, byte: int, likely: tuple[str, ...]) -> RegardError:
-    told = f"data.encoding=…, likely {' or '.join(likely[:3])}," if likely else "data.encoding=…"
-    return RegardError(
+def _invalid(name: str, encoding: str, place: int, byte: int, guess: charset.Guess) -> str:
+    told = f"data.encoding=…, likely {' or '.join(guess.names[:3])}," if guess.names else "data.encoding=…"
+    return (
         f"{name} is not {encoding.upper()}: byte {place} (0x{byte:02X}) fits no character; name what it is written in "
         f"with {told} or set data.on_invalid=replace."
     )
