@@ -338,16 +338,35 @@ def test_a_module_that_is_not_known(folder):
 
 
 def test_a_cut():
-    """Part of a fused projection, stored as it is or turned."""
+    """Parts of fused tensors, of equal shares or not, in groups, turned, or stacked; and the way back."""
     whole = torch.arange(24.0).view(6, 4)
-    second = Cut("qkv.weight", part=1, of=3)
-    assert second.whole((2, 4)) == (6, 4)
-    assert torch.equal(second.taken(whole), whole[2:4])
-    turned = second._replace(transposed=True)
-    assert turned.whole((2, 4)) == (4, 6)
-    assert torch.equal(turned.taken(whole.t().contiguous()), whole[2:4])
-    assert turned.whole((2,)) == (6,)
-    assert torch.equal(turned.taken(torch.arange(6)), torch.tensor([2, 3]))
+    cases = {
+        Cut("w", part=1, of=3): (whole, [2, 3]),
+        Cut("w", part=1, of=3, transposed=True): (whole.t().contiguous(), [2, 3]),
+        Cut("w", part=1, of=(3, 2, 1)): (whole, [3, 4]),
+        Cut("w", part=2, of=3, groups=2): (whole, [2, 5]),
+    }
+    for cut, (theirs, rows) in cases.items():
+        ours = whole[rows]
+        assert cut.whole(tuple(ours.shape)) == tuple(theirs.shape)
+        assert torch.equal(cut.taken({"w": theirs}), ours)
+        back = {"w": torch.full_like(theirs, -1)}
+        cut.put(ours, back)
+        assert torch.equal(cut.taken(back), ours)
+        assert (back["w"] == -1).sum() == 24 - ours.numel()
+    bias = Cut("b", part=1, of=3, transposed=True)
+    assert bias.whole((2,)) == (6,)
+    assert torch.equal(bias.taken({"b": torch.arange(6)}), torch.tensor([2, 3]))
+    experts = Cut("e.#.w", stacked=2)
+    assert experts.names == ["e.0.w", "e.1.w"]
+    assert experts.whole((2, 6, 4)) == (6, 4)
+    both = {"e.0.w": whole, "e.1.w": -whole}
+    stacked = experts.taken(both)
+    assert torch.equal(stacked, torch.stack([whole, -whole]))
+    back = {}
+    experts.put(stacked, back)
+    assert back.keys() == both.keys()
+    assert all(torch.equal(back[name], both[name]) for name in both)
 
 
 def test_show(folder, capsys):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
 from regard.model import ModelConfig
@@ -32,6 +33,18 @@ class Values:
 
     def __init__(self, values: dict[str, Any], where: str) -> None:
         self.values, self.where = values, where
+
+    def has(self, name: str) -> bool:
+        """Whether it is there, and not null."""
+        return self.values.get(name) is not None
+
+    def first(self, *names: str) -> str:
+        """The first of these names that is there; the last, if none is."""
+        return next((name for name in names if self.has(name)), names[-1])
+
+    def part(self, name: str) -> Values:
+        """The settings within a setting; none where it is missing."""
+        return Values(self._of(name, {}, dict, "an object"), f"{self.where}: {name}")
 
     def whole(self, name: str, default: int | None = None) -> int:
         return self._of(name, default, int, "a whole number")
@@ -70,22 +83,55 @@ class Values:
 
 
 class Cut(NamedTuple):
-    """Where a weight lies that is not a tensor of its own: part number `part` of so many equal ones, or turned."""
+    """Where a weight lies that is not a tensor of its own: a part of one, turned, or many that are stacked here.
+
+    name         theirs; `*` is the number of the layer, and `#`, where they are stacked, that of the tensor
+    part, of     part number `part` of so many equal ones, or of parts that have such shares of the rows
+    groups       the rows are in so many groups (heads), each of which has all of these parts
+    transposed   theirs is [in out]
+    stacked      ours is so many of theirs, one behind the other
+    """
 
     name: str
     part: int = 0
-    of: int = 1
+    of: int | tuple[int, ...] = 1
+    groups: int = 1
     transposed: bool = False
+    stacked: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of their tensors."""
+        return [self.name] if self.stacked is None else [self.name.replace("#", str(n)) for n in range(self.stacked)]
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        return (1,) * self.of if isinstance(self.of, int) else self.of
 
     def whole(self, shape: Shape) -> Shape:
-        """The shape of their tensor, for one of ours."""
-        shape = (shape[0] * self.of, *shape[1:])
+        """The shape of each of their tensors, for one of ours."""
+        rows, *rest = shape if self.stacked is None else shape[1:]
+        shape = (rows * sum(self.shares) // self.shares[self.part], *rest)
         return shape[::-1] if self.transposed else shape
 
-    def taken(self, tensor: Tensor) -> Tensor:
+    def taken(self, theirs: Mapping[str, Tensor]) -> Tensor:
         """Ours, of theirs."""
+        parts = [self._part(theirs[name]).flatten(0, 1) for name in self.names]
+        return parts[0] if self.stacked is None else torch.stack(parts)
+
+    def put(self, ours: Tensor, theirs: dict[str, Tensor]) -> None:
+        """Theirs, of ours: the way back. Tensors that are not there yet are made."""
+        for name, tensor in zip(self.names, [ours] if self.stacked is None else ours, strict=True):
+            if name not in theirs:
+                theirs[name] = ours.new_empty(self.whole(tuple(ours.shape)))
+            self._part(theirs[name]).copy_(tensor.unflatten(0, (self.groups, -1)))
+
+    def _part(self, tensor: Tensor) -> Tensor:
+        """The part in their tensor, group by group [groups rows …], as a view."""
         tensor = tensor.t() if self.transposed and tensor.dim() == 2 else tensor
-        return tensor.chunk(self.of)[self.part]
+        share = tensor.shape[0] // (self.groups * sum(self.shares))
+        first = share * sum(self.shares[: self.part])
+        return tensor.unflatten(0, (self.groups, -1)).narrow(1, first, share * self.shares[self.part])
 
 
 class Architecture:
@@ -125,6 +171,13 @@ class Architecture:
         """Where each of our tensors lies in theirs."""
         table = self.names(config)
         return {name: _source(name, table) for name in ours}
+
+    def theirs(self, config: ModelConfig, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Our tensors as they name and lay them, copies left out; without the prefix."""
+        tensors: dict[str, Tensor] = {}
+        for name, cut in self.sources(config, ours).items():
+            cut.put(ours[name], tensors)
+        return tensors
 
     def is_unused(self, config: ModelConfig, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self.unused(config))

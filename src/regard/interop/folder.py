@@ -76,7 +76,12 @@ def _model(architecture: Architecture, config: ModelConfig, weights: Weights) ->
         if theirs.setdefault(plain, name) != name:
             raise RegardError(f"{weights.folder} has both {theirs[plain]} and {name}, which are the same weight.")
     copies = {copy: of for copy, of in architecture.tied(config).items() if copy in theirs}
-    expected = {cut.name: cut.whole(tuple(ours[name].shape)) for name, cut in sources.items()}
+    n_stacked = sum({cut.name: cut.stacked or 0 for cut in sources.values()}.values())
+    if n_stacked > len(weights.shapes):
+        raise RegardError(
+            f"{weights.folder} has {len(weights.shapes)} weights, and {CONFIG} says {n_stacked} of experts."
+        )
+    expected = {one: cut.whole(tuple(ours[name].shape)) for name, cut in sources.items() for one in cut.names}
     expected |= {copy: expected[of] for copy, of in copies.items()}
     found = {plain: weights.shapes[name] for plain, name in theirs.items()}
     found = {
@@ -92,7 +97,8 @@ def _model(architecture: Architecture, config: ModelConfig, weights: Weights) ->
             )
     types = {tensor.dtype for tensor in tensors.values()}
     dtype = types.pop() if len(types) == 1 else torch.float32
-    taken = {name: cut.taken(tensors[theirs[cut.name]]).to(dtype).contiguous() for name, cut in sources.items()}
+    named = {plain: tensors[name] for plain, name in theirs.items() if name in tensors}
+    taken = {name: cut.taken(named).to(dtype).contiguous() for name, cut in sources.items()}
     fill(model, taken)
     return model.eval()
 
