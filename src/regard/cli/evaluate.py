@@ -127,6 +127,14 @@ def evaluate(
             print(scores.by_length(target_language=language, tokenized=tokenized, lowercase=lowercase))
         return
     refuse(lm.name, "translates nothing", {**of_translators, "--language": language, "--part": part})
+    if lm.family == "encoder":
+        from regard.evaluation.masked import evaluate_masked
+
+        refuse(lm.name, verb_of(lm.config).does, {"--stride": stride})
+        filled = evaluate_masked(lm, data, context_length=context_length, batch_size=batch_size or 16)
+        shown = {"model": model, "data": data, **filled.to_dict()}
+        print(json_.dumps(shown, ensure_ascii=False) if json else filled)
+        return
     found = evaluate(lm, data, stride=stride, context_length=context_length, batch_size=batch_size or 16)
     print(json_.dumps({"model": model, "data": data, **found.to_dict()}, ensure_ascii=False) if json else found)
 
