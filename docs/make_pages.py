@@ -60,7 +60,10 @@ CAPTIONS = {
         "forwards, in both directions, and in a pyramid, which halves the row twice. The largest of a row is 1."
     ),
     "cell": "How much of a change of the first token is left in the state, token after token, before training.",
-    "head": "What a soft-cap does to logits, and the probabilities that follow from random vectors.",
+    "head": (
+        "Of the language head: what a soft-cap does to logits, and the probabilities that follow from random vectors. "
+        "Of a task's: how strongly its loss, of four texts of 12, 9, 6 and 4 tokens, pulls at each token's vector."
+    ),
     "initialisation": "The first values of a small model's matrices.",
 }
 

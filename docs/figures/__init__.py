@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from figures.attention import attention, pattern
-from figures.layers import feedforward, head, initialisation, inputs, norm, residual
+from figures.heads import head
+from figures.layers import feedforward, initialisation, inputs, norm, residual
 from figures.positions import positions, scaling
 from figures.recurrent import cell, stack
 from regard.pages import Page

@@ -1,4 +1,4 @@
-"""Figures of norms, residual placements, feed-forwards, inputs, heads and first values."""
+"""Figures of norms, residual placements, feed-forwards, inputs and first values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from figures.common import BLUE, COLOURS, GREY, heard, heat, label, make, panels, sizes, started
 from regard.feedforward import ACTIVATIONS, FeedForward
-from regard.heads import Head
 from regard.inputs import Audio, Input
 from regard.layers import Linear, Norm
 from regard.model import ModelConfig, StackConfig, Transformer
@@ -150,31 +149,6 @@ def sound(part: Audio) -> Figure:
     label(every[0], "sound", "seconds", "")
     heat(every[1], frames[0].T, f"{frames.shape[1]} frames", "frame", "mel", up=True)
     heat(every[2], x[0].T, f"{x.shape[1]} vectors, which the encoder reads", "vector", "feature", up=True)
-    return figure
-
-
-def head(kinds: tuple[str, ...]) -> Figure:
-    """Logits of random tokens, and how a soft-cap bends them."""
-    figure, (left, right) = panels(2)
-    line = torch.linspace(-60, 60, 121)
-    one = sizes(d_model=1, n_heads=1, n_kv_heads=1, head_dim=1)
-    for softcap, colour in zip((None, 30.0, 10.0), COLOURS, strict=False):
-        tied = Input.resolve("tokens").build(1, one)
-        tied.tokens.weight.data.fill_(1.0)
-        module = Head.resolve({"kind": kinds[0], "softcap": softcap}).build(1, one, tied.tokens)
-        logits = module(line[None, :, None], tied.tokens)[0, :, 0].detach()
-        left.plot(line.numpy(), logits.numpy(), color=colour, label=f"softcap={softcap}")
-    label(left, "what becomes of a product", "E · x", "logit")
-    left.legend(fontsize=8)
-    many = sizes()
-    tied = started(Input.resolve("tokens").build(512, many), std=0.125)
-    module = started(make(Head, kinds[0]).build(512, many, tied.tokens))
-    logits = module(torch.randn(1, 4, 64), tied.tokens)[0]
-    for row, colour in zip(logits.softmax(-1).sort(descending=True).values, COLOURS, strict=False):
-        right.plot(range(1, 513), row.numpy(), color=colour)
-    right.set_xscale("log")
-    right.set_yscale("log")
-    label(right, "four random tokens", "word, the likeliest first", "probability")
     return figure
 
 

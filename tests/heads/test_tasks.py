@@ -132,7 +132,9 @@ def test_labels_each_for_itself():
 def test_numbers_are_learnt_in_units_of_their_spread():
     made, x = build(Regress(mean=10.0, spread=4.0)), vectors(3)
     found = made(x, None)
-    close(found, 10.0 + 4.0 * torch.tensor([mapped(made.output, row)[0] for row in x[:, 0].tolist()]).double())
+    close(
+        found, 10.0 + 4.0 * torch.tensor([mapped(made.output, row)[0] for row in x[:, 0].tolist()], dtype=torch.float64)
+    )
     y = torch.tensor([12.0, math.nan, 7.0], dtype=torch.float64)
     loss = made(x, None, y)
     close(loss.nll, torch.stack([((12 - found[0]) / 4) ** 2, found[1] * 0, ((7 - found[2]) / 4) ** 2]))
