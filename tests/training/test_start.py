@@ -109,3 +109,15 @@ def test_lower_layers_learn_more_slowly(base: Path) -> None:
 def test_a_plain_optimiser_has_as_few_groups_as_before(base: Path) -> None:
     [adam] = AdamW().build(load_model(base)).parts
     assert len(adam.param_groups) <= 4
+
+
+def test_a_decoder_goes_on_with_other_text(tmp_path: Path) -> None:
+    text, more = tmp_path / "a.txt", tmp_path / "b.txt"
+    text.write_text("".join(f"{n} and {n} make {2 * n}.\n" for n in range(300)))
+    more.write_text("".join(f"{n} make {n} and 0.\n" for n in range(300)))
+    sizes = ("model.d_model=16", "model.n_heads=2", "model.decoder.n_layers=1", "model.context_length=16")
+    common = ("training.batch_size=4", "training.device=cpu", "training.sample_tokens=0", "training.compile=off")
+    train("gpt-char", text, tmp_path / "a", steps=3, overrides=(*sizes, *common), quiet=True)
+    run = train("gpt-char", more, tmp_path / "b", start=tmp_path / "a", steps=0, overrides=common, quiet=True)
+    old, new = tensors_of(load_model(tmp_path / "a")), tensors_of(load_model(run.folder))
+    assert all(torch.equal(old[name], new[name]) for name in new)

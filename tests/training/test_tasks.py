@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from regard.cli import main
 from regard.settings import RegardError, SettingsError
 from regard.store import load_model
 from regard.training import RunConfig, train
@@ -74,7 +75,7 @@ def test_tags(tmp_path: Path) -> None:
 
 def test_answers(tmp_path: Path) -> None:
     run = learnt("answer", small.questions(tmp_path / "q.jsonl"), tmp_path / "run")
-    assert run.measures["both_ends"] > 0.8
+    assert run.measures["f1"] > 0.8
     assert load_model(tmp_path / "run").config.head.to_dict()["no_answer"]
 
 
@@ -180,3 +181,35 @@ def test_a_question_in_several_windows(tmp_path: Path) -> None:
             assert tokenizer.decode(row[start : end + 1]) == "777"
             found += 1
     assert found == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["classify", "data.label=mood"], "mood"),
+        (["classify", "data.text=body"], "body"),
+        (["classify", "--task", "tag"], "are two things to train"),
+        (
+            ["classify", "training.max_length=100", "model.context_length=50"],
+            "training.max_length is 100, and the model",
+        ),
+        (["regress"], "which is no number to learn"),
+        (["answer"], "has no context"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    data = small.table(tmp_path / "t.tsv", small.rows(20))
+    assert main(["train", *arguments, "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "1"]) == 2
+    last = " ".join(capsys.readouterr().err.split())
+    assert "Traceback" not in last
+    assert said in last
+
+
+def test_blank_texts_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = small.table(tmp_path / "t.tsv", [*small.rows(20), ("  ", "x")])
+    train("classify", data, tmp_path / "run", steps=1, overrides=small.SMALL)
+    assert "1 " in capsys.readouterr().err
+    config = RunConfig.from_toml((tmp_path / "run" / "run.toml").read_text())
+    assert config.model.head.to_dict()["labels"] == ["x", "y"]

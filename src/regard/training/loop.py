@@ -74,7 +74,7 @@ class Run:
     """The main measure of the model that was kept."""
 
     def __str__(self) -> str:
-        counted = f"{self.tokens:,} {'examples' if self.measures else 'tokens'}"
+        counted = f"{self.tokens:,} {'targets' if self.measures else 'tokens'}"
         lines = [f"{self.folder}: {self.step:,} steps, {counted}, {self.seconds:.1f} s ({self.ended})"]
         if self.before and self.after and self.measures:
             lines += [f"  before  loss {self.before.loss:.4f}", f"  after   {described(self.after, self.measures)}"]

@@ -3,24 +3,29 @@
     next_word          each word from those before it: text, and translations from left to right
     mask_predict       some of a translation's words from the source and the others
     span_corruption    the runs that were cut out of a text
+    masked_words       the hidden words of a text, from those on both sides: an encoder
 
 What is drawn for a row depends on the seed, the step and the row's own words: a resumed run draws the same, and cutting
 a batch into micro-batches, or sharing it out to processes, changes nothing.
 
-Source   mask_predict: Ghazvininejad et al. 2019, arXiv:1904.09324, §2.2; span_corruption: `regard.data.spans`.
+Source   mask_predict: Ghazvininejad et al. 2019, arXiv:1904.09324, §2.2; span_corruption: `regard.data.spans`;
+         masked_words: `regard.data.masks`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 from torch import Tensor
 
-from regard.data import spans
+from regard.data import masks, spans
 from regard.data.batches import IGNORE, Batch
+from regard.data.masked_batches import Second
+from regard.data.masks import Pieces, Unit
 from regard.data.pair_batches import pair_batch
 from regard.model import ModelConfig, StackConfig
 from regard.seeds import derive_seed
@@ -157,6 +162,61 @@ class SpanCorruption(Objective, kind="span_corruption"):
             sources.append(np.append(source, self.end))
             targets.append(target)
         return pair_batch(sources, targets, self.begin, self.end)
+
+
+class MaskedWords(Objective, kind="masked_words"):
+    """Some words of each text are hidden, anew at each step, and said from those on both sides."""
+
+    rate: float = Field(0.15, gt=0, lt=1)
+    """The part of the pieces that is to be said."""
+    unit: Unit = "token"
+    """What is drawn: single pieces, whole words, or runs of words."""
+    masked: float = Field(0.8, ge=0, le=1)
+    """The part of them that the mask stands for."""
+    random: float = Field(0.1, ge=0, le=1)
+    """The part that another piece stands for; what is left stays in sight, and is to be said all the same."""
+    second: Second = "none"
+    """A second text in each row: what comes next, half the time from elsewhere (next), or before it (order)."""
+    mask: int | None = Field(None, ge=0)
+    """The id that hides a piece; None: the tokenizer's mask token."""
+    _pieces: Pieces | None = PrivateAttr(None)
+
+    def check_second(self, model: ModelConfig) -> None:
+        """Raises `SettingsError` where what is drawn and what the model says of it do not go together."""
+        if self.second != "none" and model.order is None:
+            raise SettingsError(f"second={self.second} is said by a head of its own: set model.order.weight=1")
+        if self.second == "none" and model.order is not None:
+            raise SettingsError("model.order needs a second text: set training.objective.second=next or order")
+
+    def ready(self, model: ModelConfig, tokenizer: Tokenizer) -> MaskedWords:
+        if model.family != "encoder" or model.head.kind != "language":
+            raise SettingsError("masked_words is for an encoder that says words: take the recipe bert")
+        if self.masked + self.random > 1:
+            raise SettingsError(f"masked={self.masked} and random={self.random} are parts of one whole: lower one")
+        self.check_second(model)
+        mask = tokenizer.special.get("mask") if self.mask is None else self.mask
+        if mask is None:
+            raise SettingsError(
+                "masked_words hides words behind a mask token, and the tokenizer has none: "
+                'give it one (tokenizer.special=["class", "separator", "mask", "unknown"])'
+            )
+        made = self.replace(mask=mask)
+        made._pieces = Pieces.of(tokenizer, mask)
+        return made
+
+    def batch(self, batch: Batch, seed: int, step: int) -> Batch:
+        pieces = self._pieces
+        assert pieces is not None, "ready() looks at the vocabulary"
+        inputs, targets = batch.inputs.clone(), torch.full_like(batch.inputs, IGNORE)
+        lengths = [batch.inputs.shape[1]] * len(inputs) if batch.lengths is None else batch.lengths.tolist()
+        for row, n in enumerate(lengths):
+            ids = batch.inputs[row, :n].numpy()
+            random = _random(seed, step, batch.inputs[row, :n])
+            drawn = masks.draw(ids, pieces, self.rate, self.unit, random)
+            seen = masks.hide(ids, drawn, pieces, self.masked, self.random, self.unit == "span", random)
+            inputs[row, :n] = torch.from_numpy(seen)
+            targets[row, :n] = torch.from_numpy(np.where(drawn >= 0, ids, IGNORE))
+        return replace(batch, inputs=inputs, targets=targets, target_count=int((targets != IGNORE).sum()))
 
 
 def _random(seed: int, step: int, row: Tensor) -> np.random.Generator:

@@ -9,7 +9,7 @@ dates            the same over characters, on dates as people write them → ISO
 speech           recordings → the words in them: convolutions, an encoder and a decoder, with CTC beside it
 las              the same with Listen-Attend-Spell's pyramid of LSTMs and its speller
 span-corruption  an encoder and a decoder that learn to fill in what was cut out of a text
-classify, pair, multilabel, regress, tag, answer, embed    see `recipes_encoders.py`
+bert, classify, pair, multilabel, regress, tag, answer, embed    see `recipes_encoders.py`
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Recipes of encoders, from scratch and from a pre-trained model: `regard train classify --from minilm --data …`.
 
+bert             hidden words from those on both sides: pre-training, from text alone
 classify, pair   a class for a text, or for two
 multilabel       several labels for a text
 regress          a number for a text, or for two
@@ -23,16 +24,60 @@ from regard.data.questions import QuestionData
 from regard.data.tagged import TaggedData
 from regard.inputs import TokenInput
 from regard.layers import RMSNorm
-from regard.model import MLP, ModelConfig, Normal, PreNorm, StackConfig
+from regard.model import MLP, LanguageHead, ModelConfig, Normal, PreNorm, StackConfig
 from regard.positions import Rotary
 from regard.text import TokenizerConfig
 from regard.training.config import RunConfig, TrainingConfig
-from regard.training.optimisers import AdamW
-from regard.training.schedules import Linear
+from regard.training.objectives import MaskedWords
+from regard.training.optimisers import AdamW, Muon
+from regard.training.schedules import WSD, Linear
 
 if TYPE_CHECKING:
     from regard.data.base import Data
     from regard.training.recipes import Size
+
+
+SPECIAL = {"pad": "[PAD]", "unknown": "[UNK]", "class": "[CLS]", "separator": "[SEP]", "mask": "[MASK]"}
+"""As BERT's vocabulary writes them."""
+
+
+def bert(size: Size, steps: int) -> RunConfig:
+    """BERT's rows, masks and vocabulary, in the arrangement of `gpt`."""
+    every = max(1, min(250, steps // 8))
+    return RunConfig(
+        tokenizer=TokenizerConfig(kind="wordpiece", vocab_size=size.pieces, special=SPECIAL, lowercase=True),
+        model=_encoder(size, size.context_length).replace(head=LanguageHead(tied=True, bias=True)),
+        training=TrainingConfig(
+            steps=steps,
+            batch_size=size.batch_size,
+            objective=MaskedWords(),
+            optimiser=Muon(),
+            schedule=WSD(learning_rate=size.learning_rate, warmup=min(100, steps // 10), decay=0.4, shape="linear"),
+            evaluate_every=every,
+            evaluate_windows=max(16, 32_768 // size.context_length),
+            checkpoint_every=every,
+        ),
+    )
+
+
+def _encoder(size: Size, context_length: int) -> ModelConfig:
+    return ModelConfig(
+        vocab_size=1,
+        d_model=size.d_model,
+        n_heads=size.n_heads,
+        context_length=context_length,
+        input=TokenInput(segments=2),
+        encoder=StackConfig(
+            n_layers=size.n_layers,
+            attention=Dot(bias="none"),
+            position=Rotary(),
+            feedforward=MLP(activation="relu2", bias=False),
+            norm=RMSNorm(),
+            residual=PreNorm(),
+        ),
+        decoder=None,
+        initialisation=Normal(residual="zero"),
+    )
 
 
 def classify(size: Size, steps: int) -> RunConfig:
@@ -112,6 +157,7 @@ def fine_tuning(config: RunConfig) -> RunConfig:
 
 
 RECIPES = {
+    "bert": bert,
     "classify": classify,
     "pair": classify,
     "multilabel": multilabel,

@@ -9,15 +9,17 @@ Source   Devlin et al. 2018, arXiv:1810.04805, §4.2 and §4.3.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
+from regard.data.example_batches import EvaluationExamples
 from regard.data.example_store import Encoded, ExampleStore, Row, Targets
 from regard.data.examples import Question
 from regard.data.questions import QuestionData, read_questions
+from regard.evaluation.answers import exact_match, f1
 from regard.heads import Head
 from regard.model import Transformer
 from regard.prediction.answer import Answerer
@@ -99,6 +101,26 @@ class AnswerTask(ExampleTask):
             yield Encoded(part, rows, [question.id, question.question, question.context, answers])
         if lost:
             say(f"{lost:,} answers are of no tokens, and count as questions without one.")
+
+    def measure(
+        self, config: RunConfig, tokenizer: Tokenizer, store: ExampleStore, validation: EvaluationExamples
+    ) -> Callable[[Transformer], dict[str, float]]:
+        """Of the answers as texts: how much of a right one they share (F1), and how often they are one."""
+        every = store.validation_read()
+        count = min(len(every), config.training.evaluate_windows or len(every))
+        asked = [every[n * len(every) // count] for n in range(count)]
+
+        def measure(model: Transformer) -> dict[str, float]:
+            answerer = Answerer(model, tokenizer, "windows", lambda message: None)
+            found = answerer.predict([(question, context) for _, question, context, _ in asked])
+            right = [[text for text, _ in answers or ()] for *_, answers in asked]
+            given = list(zip((answered.text for answered in found), right, strict=True))
+            return {
+                "f1": sum(f1(text, true) for text, true in given) / count,
+                "exact_match": sum(exact_match(text, true) for text, true in given) / count,
+            }
+
+        return measure
 
     def sample(self, model: Transformer, tokenizer: Tokenizer, store: ExampleStore, number: int) -> str:
         _, question, context, answers = store.validation_read()[number]

@@ -65,6 +65,12 @@ class ExampleTask:
         """What the model says of validation example `number`, and what is right."""
         raise NotImplementedError
 
+    def measure(
+        self, config: RunConfig, tokenizer: Tokenizer, store: ExampleStore, validation: EvaluationExamples
+    ) -> Callable[[Transformer], dict[str, float]]:
+        """How well a model does the task on the validation part."""
+        return measures(validation, config.model.head)
+
     # — what all share —
 
     def prepare(self, config: RunConfig, folder: Path, given: Given, going_on: bool, say: Say) -> RunConfig:
@@ -173,7 +179,7 @@ class ExampleTask:
             f"{training.steps:,} steps of {training.batch_size} examples, {batches.epochs(training.steps):.2f} epochs",
             sample,
             {"tokenizer": tokenizer.fingerprint, "data": store.contents},
-            measure=None if validation is None else measures(validation, model.head),
+            measure=None if validation is None else self.measure(config, tokenizer, store, validation),
         )
 
 
@@ -215,21 +221,14 @@ def measures(validation: EvaluationExamples, head: Any) -> Callable[[Transformer
                 rows = sum(len(output) for output in outputs)
                 targets.append(torch.where(batch.targets < 0, batch.targets, batch.targets + rows))
                 outputs.append(made)
-            elif head.kind in ("tag", "answer"):
-                t = made.shape[1]
-                lengths = [t] * len(made) if batch.lengths is None else batch.lengths.tolist()
-                outputs += [row[:length] for row, length in zip(made, lengths, strict=True)]
-                targets += [
-                    row[:length] if head.kind == "tag" else row
-                    for row, length in zip(batch.targets, lengths, strict=True)
-                ]
+            elif head.kind == "tag":
+                outputs += list(made)
+                targets += list(batch.targets)
             else:
                 outputs.append(made)
                 targets.append(batch.targets)
         if head.kind == "tag":
             return quick_measures("tag", outputs, targets, head.labels)
-        if head.kind == "answer":
-            return quick_measures("answer", outputs, torch.stack(targets))
         return quick_measures(head.kind, torch.cat(outputs), torch.cat(targets), getattr(head, "labels", ()))
 
     return measure

@@ -1,4 +1,4 @@
-"""Text → the next word."""
+"""Text → the next word; or, of an encoder, its hidden words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from regard.data.batches import Batches, EvaluationBatches
+from regard.data.masked_batches import MaskedEvaluation
 from regard.data.sources import texts
 from regard.data.split import TextData
 from regard.data.store import Part, TokenStore, keep_standard_input, prepare
@@ -15,7 +16,9 @@ from regard.seeds import derive_seed
 from regard.store import TOKENIZER
 from regard.text import Tokenizer
 from regard.training.config import RunConfig
+from regard.training.objectives import MaskedWords
 from regard.training.tasks.base import Given, Ready, Say, tokenizer_of, write_down
+from regard.training.tasks.masked import masked_batches, sampler
 
 
 class TextTask:
@@ -30,6 +33,10 @@ class TextTask:
         extra = config.training.objective.extra(config.model.context_length)
         config = config.replace(data=data, model=config.model.replace(vocab_size=tokenizer.vocab_size + extra))
         config.training.objective.ready(config.model, tokenizer)
+        if isinstance(config.training.objective, MaskedWords) and store.train.documents < 2:
+            single = {"next": "what does not come next is taken from elsewhere in it", "order": "", "none": ""}
+            if said := single[config.training.objective.second]:
+                say(f"The text is a single document: {said}.")
         write_down(config, folder, tokenizer)
         say(
             f"{len(store.train.ids):,} tokens to train on, {len(store.validation.ids) if store.validation else 0:,} to "
@@ -41,6 +48,8 @@ class TextTask:
         training, context, data = config.training, config.model.context_length, config.data
         assert isinstance(data, TextData)
         tokenizer, store = Tokenizer.load(folder / TOKENIZER), TokenStore.open(folder / "data")
+        if isinstance(training.objective, MaskedWords):
+            return _masked(config, tokenizer, store)
         apart = data.separate_documents
         batches = Batches(store.train, training.batch_size, context, training.seed, training.accumulate, apart)
         rows = max(1, training.batch_size // training.accumulate)
@@ -66,6 +75,23 @@ class TextTask:
             {"tokenizer": tokenizer.fingerprint, "text": _fingerprint(store)},
             objective=training.objective.ready(config.model, tokenizer),
         )
+
+
+def _masked(config: RunConfig, tokenizer: Tokenizer, store: TokenStore) -> Ready:
+    training = config.training
+    objective = training.objective.ready(config.model, tokenizer)
+    assert isinstance(objective, MaskedWords)
+    batches, validation = masked_batches(config, store, tokenizer, objective)
+    return Ready(
+        tokenizer,
+        batches,
+        validation,
+        f"{training.steps:,} steps of {training.batch_size} × {config.model.context_length} tokens, "
+        f"{objective.rate:.0%} of them hidden, {batches.epochs(training.steps):.2f} times the text",
+        sampler(config, store, tokenizer, objective, validation or MaskedEvaluation(batches.rows, 1)),
+        {"tokenizer": tokenizer.fingerprint, "text": _fingerprint(store)},
+        objective=objective,
+    )
 
 
 def _fingerprint(store: TokenStore) -> str:
