@@ -71,7 +71,7 @@ def evaluate(
     device: Annotated[str | None, Parameter(help="cpu, cuda …; a GPU if there is one.")] = None,
     json: Annotated[bool, Parameter(help="One JSON object, for programs.")] = False,
 ) -> None:
-    """Measure how well a model predicts, translates, hears, or does its task.
+    """Measure how well a model does its task.
 
     An encoder is measured by its task: accuracy, F1, correlations, entities or answers, with intervals, calibration and
     the examples that it fails on most. Where a model writes, each token is predicted once, from what stands before it

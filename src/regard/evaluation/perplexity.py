@@ -99,7 +99,10 @@ def evaluate(
     """
     model = model if isinstance(model, Model) else load(model)
     if model.family != "decoder":
-        raise RegardError(f"{model.name} is an {model.family}; perplexity is for a decoder.")
+        raise RegardError(
+            f"{model.name} is an {model.family}; perplexity is for a decoder, evaluation.evaluate_examples for an "
+            "encoder, evaluation.pairs.evaluate_pairs for a translator."
+        )
     if data is not None:
         with tempfile.TemporaryDirectory(prefix="regard-") as place:
             config = keep_standard_input(TextData(source=data, validation_fraction=0), place)
