@@ -284,6 +284,10 @@ def _settings(config: ModelConfig) -> list[str]:
             _line("", f"feed-forward {sizes.d_ff:,} wide, {_kinds(stack.feedforward)}"),
             _line("", f"norm {_kinds(stack.norm)}, residual {_kinds(stack.residual)}"),
         ]
+    if config.head.whole:
+        labels = getattr(config.head, "labels", ())
+        some = ", ".join(labels[:8]) + (f" … ({len(labels):,})" if len(labels) > 8 else "")
+        lines.append(_line("head", f"{config.head.kind}: {some}" if labels else config.head.kind))
     return lines
 
 

@@ -276,6 +276,8 @@ def test_a_plan_counts_a_pooled_head_once_a_text_and_tags_once_a_token():
     pooled = plan(model(head={"kind": "classify", "labels": ["a", "b", "c"], "transform": "tanh"}))
     tagged = plan(model(head={"kind": "tag", "labels": ["a", "b", "c"]}))
     assert bare.parameters["head"] == 0
+    assert "\nhead            embed\n" in str(bare)
+    assert "\nhead            tag: a, b, c\n" in str(tagged)
     assert pooled.parameters["head"] == 8 * 8 + 8 + 3 * 8 + 3
     assert tagged.parameters["head"] == 3 * 8 + 3
     assert tagged.matmul_flops - bare.matmul_flops == 2 * 3 * 8

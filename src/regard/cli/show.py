@@ -59,9 +59,9 @@ def _family(found: list[Page]) -> str:
     from regard import pages
 
     _, asks, setting = pages.FAMILIES[found[0].family]
-    choose = (
-        f"Read one: regard show {found[-1].kinds[0]}\nUse one:  regard train gpt {setting}.kind={found[-1].kinds[0]}"
-    )
+    kind = found[-1].kinds[0]
+    recipe = kind if found[0].family == "head" else f"gpt {setting}.kind={kind}"  # a task's recipe has its head's name
+    choose = f"Read one: regard show {kind}\nUse one:  regard train {recipe}"
     return "\n".join([f"{found[0].family}: {asks}", "", *_lines(found), "", choose])
 
 
