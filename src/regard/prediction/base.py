@@ -24,10 +24,11 @@ Long = Literal["begin", "windows", "refuse"]
 Text = str | tuple[str, str | None]
 """A text, or two of which something is to be said together."""
 
-ROWS = 64
-"""Rows in a batch, at most."""
-TOKENS = 2048
-"""Tokens in a batch, padding included, at most; one row may have more. Larger ones leave a CPU's caches."""
+SHORT = 16
+"""Tokens that a row counts for at least."""
+TOKENS = {"cpu": 1024, "cuda": 32768}
+"""Tokens in a batch, padding included, at most; one row may have more. Larger ones leave a CPU's caches: MiniLM is 1.5
+times as fast with 1024 as with 8192."""
 
 
 def warn(message: str) -> None:
@@ -134,7 +135,8 @@ class Reader:
 
         What it gives for each token, [b t …], is that of padding from a row's own length on.
         """
-        for batch in batches([len(row.ids) for row in rows], ROWS, TOKENS):
+        tokens = TOKENS.get(next(self.model.parameters()).device.type, TOKENS["cuda"])
+        for batch in batches([len(row.ids) for row in rows], tokens // SHORT, tokens):
             yield batch, self._run([rows[number] for number in batch])
 
     def _run(self, rows: Sequence[Framed]) -> Tensor:
