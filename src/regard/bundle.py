@@ -25,10 +25,11 @@ from regard.generation.scoring import Score, ScoredToken
 from regard.generation.transcribing import Transcript, transcribe
 from regard.generation.translating import Alignment, How, Overlong, Translation, Translator
 from regard.inputs import Audio
+from regard.interop import llama2c
 from regard.interop.folder import is_foreign, read
 from regard.interop.models import locate
 from regard.model import Transformer
-from regard.prediction import Answered, Hits, Long, reader
+from regard.prediction import Answered, Blank, Hits, Long, reader
 from regard.prediction.answer import LONGEST
 from regard.prediction.verbs import verb_of
 from regard.settings import RegardError
@@ -252,8 +253,12 @@ class Model:
         """The k texts that are nearest to the query, with their cosines; texts may be many, such as a file's lines."""
         return self.reader("embed").search(query, texts, k)
 
+    def fill(self, text: str, k: int = 5) -> list[Blank]:
+        """What stands behind each [MASK] of a text: the k likeliest words and their probabilities, best first."""
+        return self.reader("fill").fill(text, k)
+
     def reader(self, verb: str, **settings: Any) -> Any:
-        """What answers `predict`, `answer` or `embed` for this model, batch by batch. Raises `RegardError`."""
+        """What answers `predict`, `answer`, `embed` or `fill` for this model, batch by batch. Raises `RegardError`."""
         own = verb_of(self.config)
         if own.name != verb:
             raise RegardError(f"{self.name} {own.does}: use {own.name}, not {verb}.")
@@ -331,7 +336,8 @@ def load(
     device: str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Model:
-    """A model, ready to use: from a run's folder, a model's, a Hugging Face folder, or by a name of `regard models`.
+    """A model, ready to use: from a run's folder, a model's, a Hugging Face folder, a llama2.c file, or by a name of
+    `regard models`.
 
     tokenizer: another than the one in the folder. device: None takes a GPU if there is one. dtype: None keeps the
     file's. Raises `RegardError` in one sentence if there is no model, it is damaged, or the parts do not fit.
@@ -339,12 +345,15 @@ def load(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     _check_device(device)
     folder = locate(path)
-    if not (folder / CONFIG).is_file():
+    if folder.is_dir() and not (folder / CONFIG).is_file():
         raise RegardError(f"{str(path)!r} is no model's folder: it has no {CONFIG}. Has its training begun?")
     if tokenizer is not None and not isinstance(tokenizer, Tokenizer):
-        tokenizer = Tokenizer.load(tokenizer)
+        own_format = Path(tokenizer).suffix == llama2c.SUFFIX
+        tokenizer = llama2c.read_tokenizer(Path(tokenizer)) if own_format else Tokenizer.load(tokenizer)
     target = None
-    if is_foreign(folder):
+    if folder.is_file():
+        transformer, own = llama2c.read(folder, tokenizer=tokenizer is None)
+    elif is_foreign(folder):
         transformer, own = read(folder, tokenizer=tokenizer is None)
     else:
         own = load_tokenizer(folder) if tokenizer is None else None

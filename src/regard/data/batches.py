@@ -118,9 +118,9 @@ class Batches:
     def at(self, step: int, micro: int = 0, rank: int = 0, world: int = 1) -> Batch:
         """The rows of micro-batch `micro` and of one of `world` ranks; together they are the step's batch."""
         rows = rows_of(self.batch_size, self.accumulate, micro, rank, world)
-        return self._batch(self._starts(step * self.batch_size + rows.start, len(rows)))
+        return self._batch(self.starts(step * self.batch_size + rows.start, len(rows)))
 
-    def _starts(self, first: int, count: int) -> np.ndarray:
+    def starts(self, first: int, count: int) -> np.ndarray:
         """[count] the first pair of each of `count` windows of the endless row, from window number `first`."""
         starts = np.empty(count, dtype=np.int64)
         done = 0
@@ -142,7 +142,9 @@ class Batches:
         ids = self.part.ids
         documents = None
         if self.separate_documents and self.part.documents > 1:
-            documents = torch.from_numpy(_documents(self.part.starts, starts, self.context_length, self.pairs, turns=2))
+            documents = torch.from_numpy(
+                documents_of(self.part.starts, starts, self.context_length, self.pairs, turns=2)
+            )
         inputs, targets = (torch.from_numpy(ids[places + shift].astype(np.int64)) for shift in (0, 1))
         return Batch(inputs, targets, targets.numel(), documents)
 
@@ -187,7 +189,7 @@ class EvaluationBatches:
         targets = np.where(real, self.part.ids[places + 1].astype(np.int64), IGNORE)
         documents = None
         if self.separate_documents and self.part.documents > 1:
-            documents = torch.from_numpy(_documents(self.part.starts, starts, length, pairs, turns=1))
+            documents = torch.from_numpy(documents_of(self.part.starts, starts, length, pairs, turns=1))
         return Batch(
             torch.from_numpy(inputs),
             torch.from_numpy(targets),
@@ -209,7 +211,7 @@ def rows_of(batch_size: int, accumulate: int, micro: int, rank: int, world: int)
     return range(first, first + size)
 
 
-def _documents(openings: np.ndarray, starts: np.ndarray, length: int, pairs: int, turns: int) -> np.ndarray:
+def documents_of(openings: np.ndarray, starts: np.ndarray, length: int, pairs: int, turns: int) -> np.ndarray:
     """[b t] number of the document that each place of each window lies in, counted from 0 in each row.
 
     openings: [documents] where documents start, increasing. starts: [b]. turns: 2 where windows may pass the end and

@@ -2,6 +2,7 @@
 
     classify.py   classes, labels, numbers      tag.py      tags and entities
     answer.py     spans of a context            embed.py    vectors, and search by them
+    fill.py       words behind masks
 
 `base.py` is what they share: it frames texts, batches them by length, and reads what is long in windows.
 """
@@ -15,6 +16,7 @@ from regard.prediction.answer import Answer, Answered, Answerer
 from regard.prediction.base import Long, Reader, Text
 from regard.prediction.classify import Class, Classifier, Labels, MultiLabeller, Number, Regressor
 from regard.prediction.embed import Embedder, Hit, Hits
+from regard.prediction.fill import Blank, Candidate, Filler
 from regard.prediction.tag import Entity, Tagged, Tagger, Words
 from regard.text import Tokenizer
 
@@ -25,6 +27,7 @@ READERS: dict[str, type[Reader]] = {
     "tag": Tagger,
     "answer": Answerer,
     "embed": Embedder,
+    "language": Filler,
 }
 """Who speaks for a head, by its kind."""
 
@@ -39,10 +42,13 @@ __all__ = [
     "Answer",
     "Answered",
     "Answerer",
+    "Blank",
+    "Candidate",
     "Class",
     "Classifier",
     "Embedder",
     "Entity",
+    "Filler",
     "Hit",
     "Hits",
     "Labels",

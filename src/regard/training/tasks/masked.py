@@ -21,12 +21,14 @@ from regard.training.config import RunConfig
 from regard.training.objectives import MaskedWords
 
 COUNTED = 1 << 22
-"""Pieces by which the entropy of the single piece is measured."""
+"""Pieces that are counted."""
+LEAST = 200
+"""Steps before which a plateau means nothing: all begin on one."""
 SHOWN = 40
 """Pieces of a sample."""
 
 PLATEAU = (
-    "NOTE: the loss is no better than that of guessing each word by how often it occurs ({entropy:.2f} nats), after a "
+    "NOTE: the loss is no better than that of guessing each word by how often it occurs ({loss:.2f} nats), after a "
     "quarter of the steps. Usually the learning rate is too high, or so low that nothing moves; else the masks or the "
     "labels are broken: look at the data with regard lint --task bert."
 )
@@ -60,8 +62,9 @@ def sampler(
 ) -> Callable[[Transformer, int], str]:
     """What a model says behind the masks of a row: [guess], or [guess|truth] where it is wrong; and a note where the
     loss has not left the plateau that all begin on."""
-    entropy = unigram_entropy(store.train.ids[:COUNTED])
     batch = objective.batch(shown.at(0), config.training.seed, 0)
+    hidden = batch.targets != IGNORE
+    plateau = unigram_loss(store.train.ids[:COUNTED], batch.targets[hidden].numpy(), config.model.vocab_size)
 
     def sample(model: Transformer, step: int) -> str:
         training = model.training
@@ -70,21 +73,20 @@ def sampler(
             moved = batch.to(next(model.parameters()).device)
             logits = model(moved.inputs, **given(moved)).float().cpu()
         model.train(training)
-        hidden = batch.targets != IGNORE
         loss = torch.nn.functional.cross_entropy(logits[hidden], batch.targets[hidden]).item()
         text = _said(batch.inputs[0, :SHOWN], batch.targets[0], logits[0].argmax(-1), tokenizer)
-        if step >= config.training.steps / 4 and loss > 0.97 * entropy:
-            text += "  " + PLATEAU.format(entropy=entropy)
+        if step >= max(LEAST, config.training.steps / 4) and loss > 0.97 * plateau:
+            text += "  " + PLATEAU.format(loss=plateau)
         return text
 
     return sample
 
 
-def unigram_entropy(ids: np.ndarray) -> float:
-    """Nats a piece: −Σ p log p of how often each occurs. An encoder that learns nothing else ends there."""
-    counts = np.bincount(np.asarray(ids, np.int64))
-    p = counts[counts > 0] / max(1, counts.sum())
-    return float(-(p * np.log(p)).sum()) if len(p) else math.nan
+def unigram_loss(ids: np.ndarray, targets: np.ndarray, vocab_size: int) -> float:
+    """Nats a piece of guessing the targets by how often each piece occurs, each once more than it does. An encoder
+    that learns nothing else stays there."""
+    counts = np.bincount(np.asarray(ids, np.int64), minlength=vocab_size) + 1.0
+    return float(-np.log(counts[targets] / counts.sum()).mean()) if len(targets) else math.inf
 
 
 def _said(inputs: torch.Tensor, targets: torch.Tensor, guesses: torch.Tensor, tokenizer: Tokenizer) -> str:
