@@ -24,6 +24,7 @@ VERBS = {
     "fill": "Say what stands behind a mask.",
     "embed": "Turn texts into vectors, or find the nearest to another.",
     "evaluate": "Measure how well a model does its task.",
+    "lint": "Look through data for what spoils training.",
     "models": "List the models that can be had by name.",
     "show": "Show a model's key numbers, before or after training.",
     "reproduce": "Check what papers claimed, in minutes on a CPU.",

@@ -31,8 +31,8 @@ def fill(
 ) -> None:
     """Say what stands behind the masks of a text.
 
-    A mask is written [MASK], whatever the model's own mask token is. First comes the text with the likeliest words, then
-    a table of the likeliest for each mask.
+    A mask is written [MASK], whatever the model's own mask token is. First comes the text with the likeliest words,
+    then a line for each mask with the likeliest for it.
     """
     import sys
 

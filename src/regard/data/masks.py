@@ -6,7 +6,7 @@
 The number that is hidden is rate · n on average, exactly: the last unit that would pass it is taken by lot.
 
 Source   Devlin et al. 2018, arXiv:1810.04805, §3.1 (15 %; 80, 10 and 10 of it); whole words: the authors' code, 2019;
-         Joshi et al. 2019, arXiv:1907.10529, §3.1 (runs: their lengths in words are geometric with p = 0.2, at most 10).
+         Joshi et al. 2019, arXiv:1907.10529, §3.1 (runs: lengths in words geometric, p = 0.2, at most 10).
 Differs  In a run all pieces share one fate, as in Joshi et al.; elsewhere each has its own.
 """
 
