@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from regard import heads
+from regard.data.tagged import split_words
 from regard.prediction import Tagger
 from regard.settings import RegardError
 from regard.text.words import entities, marks_entities, pieces, repair
@@ -128,3 +129,9 @@ def test_tags_that_mark_no_entities_stay():
 def test_a_blank_text_has_no_words():
     one, two = tagger(wordpiece(), 64).predict(["", ()])
     assert (one.words, one.tags, one.scores, one.entities, str(one), two.conll()) == ((), (), [], (), "–", "\n")
+
+
+def test_words_keep_their_marks():
+    text = "It's e\u0301te\u0301 हिन्दी 我爱 \U0001f469\U0001f3fd\u200d\U0001f680! AT&T"
+    words = ("It's", "e\u0301te\u0301", "हिन्दी", "我", "爱", "\U0001f469\U0001f3fd\u200d\U0001f680", "!", "AT&T")
+    assert split_words(text) == words

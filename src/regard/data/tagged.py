@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from regard.data.sources import source_files, tables
 from regard.data.tables import PEEK, Row, Table, cell
 from regard.seeds import derive_seed
 from regard.settings import RegardError
+from regard.text.words import joined
 
 Say = Callable[[str], None]
 
@@ -258,6 +260,7 @@ def _strings(row: Row, column: str) -> list[str]:
     return values
 
 
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _WORD = re.compile(
     r"""https?://\S+ | [@\#]\w+                           # addresses, names and marks as people write them
       | [\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]    # Chinese characters, each for itself
@@ -269,4 +272,15 @@ _WORD = re.compile(
 
 def split_words(text: str) -> tuple[str, ...]:
     """The words of a text, punctuation apart, Chinese by characters; each occurs in the text, in this order."""
-    return tuple(_WORD.findall(text))
+    words: list[str] = []
+    end = 0
+    for found in _WORD.finditer(text):
+        start = found.start()
+        # `re` ends a word before a combining mark, though its letters may go on after it.
+        after_mark = unicodedata.category(text[start - 1]).startswith("M") and text[start].isalpha()
+        if words and start == end and (joined(text, start) or (after_mark and not _HAN.match(text[start]))):
+            words[-1] += found.group()
+        else:
+            words.append(found.group())
+        end = found.end()
+    return tuple(words)

@@ -11,7 +11,6 @@ Source   Devlin et al. 2018, arXiv:1810.04805, §4.2 and §4.3.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from regard.prediction.base import Long, Reader, windows
 from regard.settings import RegardError
 from regard.text import Token
 from regard.text.frame import Framed
+from regard.text.words import joined
 
 LONGEST = 30
 """Pieces that an answer has, at most."""
@@ -188,19 +188,8 @@ def whole(text: str, start: int, end: int) -> tuple[int, int]:
         start += 1
     while start < end and text[end - 1].isspace():
         end -= 1
-    while 0 < start < end and _joined(text, start):
+    while 0 < start < end and joined(text, start):
         start -= 1
-    while start < end < len(text) and _joined(text, end):
+    while start < end < len(text) and joined(text, end):
         end += 1
     return start, end
-
-
-def _joined(text: str, place: int) -> bool:
-    """Whether the character at `place` is one with the character before it."""
-    letter = text[place]
-    return (
-        unicodedata.category(letter).startswith("M")
-        or letter == "\u200d"
-        or "\U0001f3fb" <= letter <= "\U0001f3ff"
-        or text[place - 1] == "\u200d"
-    )

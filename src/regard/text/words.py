@@ -6,6 +6,7 @@ first piece stands for the word. A word without pieces, such as one of control c
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,3 +57,15 @@ def repair(tags: Sequence[str]) -> list[str]:
     for kind, first, end in entities(tags):
         repaired[first:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - first - 1)]
     return repaired
+
+
+def joined(text: str, place: int) -> bool:
+    """Whether a reader takes the character at `place` for a part of the one before it: a mark, a joiner or what it
+    joins, a skin tone."""
+    letter = text[place]
+    return (
+        unicodedata.category(letter).startswith("M")
+        or letter == "\u200d"
+        or "\U0001f3fb" <= letter <= "\U0001f3ff"
+        or text[place - 1] == "\u200d"
+    )
