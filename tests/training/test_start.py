@@ -121,3 +121,10 @@ def test_a_decoder_goes_on_with_other_text(tmp_path: Path) -> None:
     run = train("gpt-char", more, tmp_path / "b", start=tmp_path / "a", steps=0, overrides=common, quiet=True)
     old, new = tensors_of(load_model(tmp_path / "a")), tensors_of(load_model(run.folder))
     assert all(torch.equal(old[name], new[name]) for name in new)
+
+
+def test_a_fresh_start_begins_with_the_same_model_again(base: Path, tmp_path: Path) -> None:
+    begun(base, tmp_path / "run", steps=2)
+    train(out=tmp_path / "run", steps=0, resume=False, quiet=True)
+    ids = torch.arange(9)[None]
+    assert torch.equal(load_model(base).hidden(ids), load_model(tmp_path / "run").hidden(ids))

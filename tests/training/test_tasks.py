@@ -194,7 +194,7 @@ def test_a_question_in_several_windows(tmp_path: Path) -> None:
             "training.max_length is 100, and the model",
         ),
         (["regress"], "which is no number to learn"),
-        (["answer"], "has no context"),
+        (["answer"], "has no text under 'question'"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

@@ -73,7 +73,7 @@ def train(
     going_on = resume and checkpoint.newest_step(folder / "checkpoints") is not None
     before = _stored(folder) if going_on or what is None else None
     given = {"source": data, "target": target, "validation": validation}
-    config, begun = _settle(what, before, given, start, steps, size, seed, tokenizer, overrides)
+    config, begun = _settle(what, before, given, start, steps, size, seed, tokenizer, overrides, going_on)
     if going_on and before is not None:
         _refuse_changes(before, config, folder)
     rank, world = devices.join(config.training.device)
@@ -140,6 +140,7 @@ def _settle(
     seed: int | None,
     tokenizer: Tokenizer | Paths | None,
     overrides: Iterable[str],
+    going_on: bool,
 ) -> tuple[RunConfig, Start | None]:
     """The settings from all that was asked for, and what to begin with. What was not asked for is as it was before,
     else as the recipe has it.
@@ -160,11 +161,12 @@ def _settle(
     begun = None
     if before is not None:
         config = completed(config.replace(start=name), before)
-    elif name:
+    if name and not going_on:
         if tokenizer is not None:
             raise SettingsError(f"{name} brings its own tokenizer: leave the other one out.")
         begun = Start(name)
-        tuned = config if isinstance(what, RunConfig) or str(what).endswith(".toml") else fine_tuning(config)
+        settled = before is not None or isinstance(what, RunConfig) or str(what).endswith(".toml")
+        tuned = config if settled else fine_tuning(config)
         config = tuned.replace(start=name, model=begun.settings(config.model))
     values = config.to_dict()
     for name, given in data.items():
