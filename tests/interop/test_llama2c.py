@@ -12,6 +12,7 @@ import torch
 
 import regard as rg
 from regard.attention import Dot
+from regard.cli.show import show
 from regard.feedforward import Gated
 from regard.heads import LanguageHead
 from regard.interop import llama2c
@@ -166,6 +167,12 @@ def test_what_is_no_such_file(what, tmp_path):
     path.write_bytes(data)
     with pytest.raises(RegardError, match=re.escape(says)):
         rg.load(path)
+
+
+def test_show(tiny, tmp_path, capsys):
+    (tmp_path / "tiny.bin").write_bytes(packed(tiny))
+    show(str(tmp_path / "tiny.bin"))
+    assert "decoder" in capsys.readouterr().out
 
 
 def test_a_file_of_another_kind(tmp_path):

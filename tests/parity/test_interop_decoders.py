@@ -321,3 +321,12 @@ def test_older_files_say_the_same(name, tmp_path):
     del config["rope_parameters"]
     (tmp_path / "config.json").write_text(json.dumps(config | OLDER[name]))
     assert config_of(tmp_path) == now
+
+
+def test_the_first_files_of_gemma_say_gelu_and_mean_tanh(tmp_path):
+    theirs_of("gemma").save_pretrained(tmp_path)
+    now = config_of(tmp_path)
+    assert now.decoder.feedforward.activation == "gelu_tanh"
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu", "hidden_activation": None}))
+    assert config_of(tmp_path) == now

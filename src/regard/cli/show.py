@@ -33,8 +33,8 @@ def show(
         print(_overview())
     elif found := pages.find(name):
         print(_family(found) if len(found) > 1 and name not in found[0].kinds else _texts(found))
-    elif Path(name).is_dir() or name in MODELS:
-        print(_folder(Path(name) if Path(name).is_dir() else get(name)))
+    elif Path(name).exists() or name in MODELS:
+        print(_folder(Path(name) if Path(name).exists() else get(name)))
     else:
         print(_preset(name))
 
@@ -96,10 +96,13 @@ def _preset(name: str) -> str:
 
 def _folder(folder: Path) -> str:
     """A run with its batch and the tokens it saw, or a model that somebody gave a name."""
+    from regard.interop import llama2c
     from regard.interop.folder import config_of, is_foreign
     from regard.planning import plan
     from regard.store import CONFIG, load_config
 
+    if folder.is_file():
+        return f"{folder}\n\n{plan(llama2c.config_of(folder))}"
     settings = folder / "run.toml"
     if not settings.is_file():
         return f"{folder}\n\n{plan(config_of(folder) if is_foreign(folder) else load_config(folder))}"

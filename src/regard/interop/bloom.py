@@ -1,6 +1,6 @@
 """BLOOM: attention that fades with distance (ALiBi), a norm on the embeddings, q, k and v together head after head.
 
-Source   Workshop et al. 2022, arXiv:2211.05100, §3.2; names as in `transformers`' BloomForCausalLM.
+Source   BigScience Workshop 2022, arXiv:2211.05100, §3.2; names as in `transformers`' BloomForCausalLM.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from regard.attention import Full, Pattern, Window
+from regard.heads import LanguageHead
 from regard.interop.base import Values
+from regard.model import ModelConfig
 from regard.positions import Rotary
 from regard.positions.scaling import Linear, Llama3, Scaling, YaRN
 from regard.settings import RegardError
@@ -20,6 +22,11 @@ def check_causal(values: Values) -> None:
     name = str(named[0]) if isinstance(named, list) and named else "…ForCausalLM"
     if not name.endswith(("ForCausalLM", "LMHeadModel")):
         raise RegardError(f"{values.where}: the model is a {name[:60]}, and of decoders a …ForCausalLM can be read.")
+
+
+def is_tied(config: ModelConfig) -> bool:
+    """Whether the head reads the input's table."""
+    return isinstance(config.head, LanguageHead) and config.head.tied
 
 
 def rotary(values: Values, base: float = 10_000.0, fraction: float = 1.0) -> Rotary:

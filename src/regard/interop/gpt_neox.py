@@ -14,7 +14,7 @@ from regard.feedforward import MLP
 from regard.heads import LanguageHead
 from regard.interop.base import Architecture, Cut, Values
 from regard.interop.bert import ACTIVATIONS
-from regard.interop.decoders import check_causal, rotary
+from regard.interop.decoders import check_causal, is_tied, rotary
 from regard.layers import LayerNorm
 from regard.model import ModelConfig, StackConfig
 from regard.model.initialisation import Normal
@@ -69,10 +69,6 @@ class GPTNeoX(Architecture):
 
     def unused(self, config: ModelConfig) -> tuple[str, ...]:
         return tuple(f"layers.*.attention.{name}" for name in ("bias", "masked_bias", "rotary_emb.inv_freq"))
-
-
-def is_tied(config: ModelConfig) -> bool:
-    return isinstance(config.head, LanguageHead) and config.head.tied
 
 
 def qkv(config: ModelConfig, name: str) -> dict[str, str | Cut]:

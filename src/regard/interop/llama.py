@@ -14,7 +14,7 @@ from regard.feedforward import Gated
 from regard.heads import LanguageHead
 from regard.interop.base import Architecture, Cut, Values
 from regard.interop.bert import ACTIVATIONS
-from regard.interop.decoders import check_causal, late_windows, rotary
+from regard.interop.decoders import check_causal, is_tied, late_windows, rotary
 from regard.layers import RMSNorm
 from regard.model import ModelConfig, StackConfig
 from regard.model.initialisation import Normal
@@ -132,7 +132,3 @@ def output(config: ModelConfig) -> dict[str, str | Cut]:
 
 def tied(config: ModelConfig) -> dict[str, str]:
     return {"lm_head.weight": "model.embed_tokens.weight"} if is_tied(config) else {}
-
-
-def is_tied(config: ModelConfig) -> bool:
-    return isinstance(config.head, LanguageHead) and config.head.tied
