@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from regard.inputs import Audio
-from regard.model import ModelConfig
+from regard.model import ModelConfig, Transformer
+from regard.prediction.answer import Answerer
+from regard.prediction.base import Reader
+from regard.prediction.classify import Classifier, MultiLabeller, Regressor
+from regard.prediction.embed import Embedder
+from regard.prediction.fill import Filler
+from regard.prediction.tag import Tagger
+from regard.text import Tokenizer
 
 
 class Verb(NamedTuple):
@@ -37,3 +44,20 @@ def verb_of(config: ModelConfig) -> Verb:
     if isinstance(config.source, Audio):
         return Verb("transcribe", "writes down what is said")
     return HEADS.get(config.head.kind) or FAMILIES[config.family]
+
+
+READERS: dict[str, type[Reader]] = {
+    "classify": Classifier,
+    "multilabel": MultiLabeller,
+    "regress": Regressor,
+    "tag": Tagger,
+    "answer": Answerer,
+    "embed": Embedder,
+    "language": Filler,
+}
+"""Who speaks for a head, by its kind."""
+
+
+def reader(transformer: Transformer, tokenizer: Tokenizer, **settings: Any) -> Any:
+    """The one of these that speaks for the model's head. Settings: those of `Reader`."""
+    return READERS[transformer.config.head.kind](transformer, tokenizer, **settings)
