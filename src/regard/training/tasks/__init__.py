@@ -10,7 +10,7 @@ embedding.py     pairs → a vector for each text
 examples.py      what the last four share
 """
 
-from regard.training.config import RunConfig
+from regard.training import config as settings
 from regard.training.tasks.answers import AnswerTask
 from regard.training.tasks.base import Ready, Task
 from regard.training.tasks.embedding import EmbeddingTask
@@ -31,10 +31,22 @@ TASKS: dict[str, Task] = {
 """The kind of data → what is done with it."""
 
 
-def task_of(config: RunConfig) -> Task:
+def task_of(config: settings.RunConfig) -> Task:
     """What is done with the run's data. From pairs a head for vectors learns otherwise than a decoder."""
     embeds = config.data.kind == "pairs" and config.model.head.kind == "embed"
     return EmbeddingTask() if embeds else TASKS[config.data.kind]
 
 
-__all__ = ["TASKS", "Ready", "SpeechTask", "Task", "TextTask", "TranslationTask", "task_of"]
+__all__ = [
+    "TASKS",
+    "AnswerTask",
+    "EmbeddingTask",
+    "LabelledTask",
+    "Ready",
+    "SpeechTask",
+    "TaggingTask",
+    "Task",
+    "TextTask",
+    "TranslationTask",
+    "task_of",
+]
