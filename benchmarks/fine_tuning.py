@@ -71,13 +71,13 @@ def run(name: str, one: Set, data: Path, out: Path, seed: int, overrides: list[s
     return found.measures[one.score], minutes
 
 
-def peer(data: Path, seed: int, epochs: int, rate: float, batch: int) -> tuple[float, float]:
+def peer(data: Path, seed: int, epochs: int, rate: float, batch: int, dtype: str) -> tuple[float, float]:
     """transformers on sst2: accuracy on dev, and the minutes."""
     from transformers import AutoTokenizer, BertForSequenceClassification, DataCollatorWithPadding, set_seed
 
-    from regard.interop.models import place_of
+    from regard.interop.models import get
 
-    folder = place_of("minilm")
+    folder = get("minilm")
     set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = BertForSequenceClassification.from_pretrained(folder, num_labels=2)
@@ -99,24 +99,33 @@ def peer(data: Path, seed: int, epochs: int, rate: float, batch: int) -> tuple[f
     shape: Callable[[int], float] = lambda n: min((n + 1) / max(1, warmup), (steps - n) / max(1, steps - warmup))  # noqa: E731
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, shape)
     loader = torch.utils.data.DataLoader(train, batch, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
-    begun = time.perf_counter()
+
+    def accuracy() -> float:
+        model.eval()
+        right = 0
+        with torch.inference_mode():
+            for start in range(0, len(dev), 64):
+                given = collate(dev[start : start + 64])
+                labels = given.pop("labels")
+                right += int((model(**given).logits.argmax(-1) == labels).sum())
+        model.train()
+        return right / len(dev)
+
+    begun, best, step = time.perf_counter(), 0.0, 0
     model.train()
     for _ in range(epochs):
         for given in loader:
-            model(**given).loss.backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+                model(**given).loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
             optimiser.zero_grad()
-    minutes = (time.perf_counter() - begun) / 60
-    model.eval()
-    right = 0
-    with torch.inference_mode():
-        for start in range(0, len(dev), 64):
-            given = collate(dev[start : start + 64])
-            labels = given.pop("labels")
-            right += int((model(**given).logits.argmax(-1) == labels).sum())
-    return right / len(dev), minutes
+            step += 1
+            if step % (len(loader) // 2) == 0:  # as often as regard does, and it too keeps the best
+                best = max(best, accuracy())
+                print(f"transformers, step {step}: accuracy {best:.4f} at best", flush=True)
+    return best, (time.perf_counter() - begun) / 60
 
 
 def main() -> None:
@@ -127,23 +136,28 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/fine-tuning"))
     parser.add_argument("--peer", action="store_true")
     parser.add_argument("--scratch", action="store_true")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--peer-only", action="store_true")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=5e-5)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     options, overrides = parser.parse_known_args()
     print(machine())
     for name in options.sets:
         one = SETS[name]
         scores: dict[str, list[tuple[float, float]]] = {}
         for seed in options.seeds:
-            scores.setdefault("regard", []).append(
-                run(name, one, options.data, options.out / f"{name}-{seed}", seed, overrides)
-            )
+            more = [f"training.dtype={options.dtype}", *overrides]
+            if not options.peer_only:
+                place = options.out / f"{name}-{seed}"
+                scores.setdefault("regard", []).append(run(name, one, options.data, place, seed, more))
             if options.scratch and name == "sst2":
                 alone = Set(**{**one.__dict__, "start": None})
                 place = options.out / f"{name}-scratch-{seed}"
-                scores.setdefault("regard from scratch", []).append(run(name, alone, options.data, place, seed, []))
-            if options.peer and name == "sst2":
-                scores.setdefault("transformers", []).append(peer(options.data, seed, options.epochs, options.rate, 32))
+                scores.setdefault("regard from scratch", []).append(run(name, alone, options.data, place, seed, more))
+            if (options.peer or options.peer_only) and name == "sst2":
+                scores.setdefault("transformers", []).append(
+                    peer(options.data, seed, options.epochs, options.rate, 32, options.dtype)
+                )
         for who, found in scores.items():
             values = ", ".join(f"{score:.4f}" for score, _ in found)
             middle, minutes = (statistics.median(column) for column in zip(*found, strict=True))
