@@ -1,4 +1,4 @@
-"""What is wrong with data before a model learns it: repeats, empty texts, labels that contradict each other, long texts."""
+"""What is wrong with data, before a model learns it: repeats, empty texts, labels that contradict, texts too long."""
 
 from __future__ import annotations
 
@@ -146,9 +146,7 @@ def _tokens(counts: _Counts, length: int | None, rate: float | None) -> list[Fin
     if length is not None:
         long = float((lengths > length).mean())
         cut = float(np.maximum(lengths - length, 0).sum() / lengths.sum())
-        says = (
-            f"{long:.1%} of texts are longer than the {length:,} tokens that are read; {cut:.1%} of all tokens are cut"
-        )
+        says = f"{long:.1%} of texts are longer than the {length:,} tokens that are read, and lose {cut:.1%} of all"
         found.append(Finding("truncation", "warning" if long > 0.05 else "note", says))
     share = counts.unknown / max(1, counts.tokens)
     found.append(
