@@ -93,6 +93,7 @@ def test_pages_made_from_the_code_are_current(monkeypatch):
         ("04_the_ladder.py", "rung 5, dot"),
         pytest.param("03_train_and_generate.py", "went on to step", marks=pytest.mark.slow),
         pytest.param("05_translation.py", "of the dates are exactly right", marks=pytest.mark.slow),
+        ("06_encoders.py", "the likeliest label is the true one"),
     ],
 )
 def test_tutorial_runs(script, says, tmp_path):
@@ -101,7 +102,7 @@ def test_tutorial_runs(script, says, tmp_path):
         "-W",
         "error",
         str(DOCS / "tutorial" / script),
-        *(["4"] if script.startswith(("03", "05")) else []),
+        *(["4"] if script.startswith(("03", "05", "06")) else []),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
