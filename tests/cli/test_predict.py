@@ -157,7 +157,11 @@ def test_questions_of_a_file_and_of_the_command_line(run, folder, tmp_path):
         ("classify", ["--question", "a"], "--question would change nothing."),
         ("classify", ["--text", "a", "--top", "0"], "--top is 1 or more, got 0."),
         ("classify", ["--text", "a", "--format", "conll"], "--format conll is for a model that tags words."),
-        ("classify", ["--text", "a", "--format", "squad"], "--format squad is for a model that answers questions about a text."),
+        (
+            "classify",
+            ["--text", "a", "--format", "squad"],
+            "--format squad is for a model that answers questions about a text.",
+        ),
         ("tag", ["--text", "a", "--long", "begin"], "leave out long='begin'."),
         ("answer", ["--text", "a"], "--text would change nothing."),
         ("answer", ["--question", "a", "--context", " "], "the context is empty: give a few words."),

@@ -264,3 +264,9 @@ def test_cutting_a_batch_changes_nothing(tmp_path):
     moved = sum((whole[name] - start[name]).abs().sum() for name in whole)
     apart = sum((whole[name] - cut[name]).abs().sum() for name in whole)
     assert apart < 1e-3 * moved
+
+
+def test_an_encoder_is_not_asked_for_the_next_word_which_it_sees():
+    sizes = {"vocab_size": 9, "d_model": 8, "n_heads": 2, "encoder": {"n_layers": 1}, "decoder": None}
+    with pytest.raises(SettingsError, match="take the recipe bert"):
+        NextWord().ready(ModelConfig.from_dict(sizes), Tokenizer.train(["a b"], "characters"))

@@ -58,6 +58,11 @@ class Objective(Part, family="regard.training.objectives"):
 class NextWord(Objective, kind="next_word"):
     every_word: ClassVar[bool] = True
 
+    def ready(self, model: ModelConfig, tokenizer: Tokenizer) -> NextWord:
+        if model.family == "encoder":
+            raise SettingsError("an encoder sees the next word, and learns nothing by saying it: take the recipe bert")
+        return self
+
     def batch(self, batch: Batch, seed: int, step: int) -> Batch:
         return batch
 
