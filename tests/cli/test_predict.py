@@ -73,6 +73,18 @@ def test_each_line_has_its_answer(run, folder, tmp_path):
     }
 
 
+def test_a_file_in_another_encoding_is_read_as_it_is_named(run, folder, tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_bytes("Der Hund schläft\n".encode("latin-1"))
+    code, out, _ = run("predict", folder("classify"), path, "--encoding", "latin-1")
+    assert (code, json.loads(out)["text"]) == (0, "Der Hund schläft")
+    code, _, err = run("predict", folder("classify"), path, "--encoding", "utf-8")
+    assert code == 2
+    assert "--encoding" in err
+    code, out, _ = run("embed", folder("embed"), path, "--encoding", "latin-1")
+    assert (code, json.loads(out)["text"]) == (0, "Der Hund schläft")
+
+
 def test_a_table_is_for_people(run, folder, tmp_path):
     path = tmp_path / "texts.txt"
     path.write_text(f"one\n\n{'long ' * 11}\n", encoding="utf-8")

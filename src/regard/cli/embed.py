@@ -29,6 +29,9 @@ def embed(
         Parameter(help="A text longer than the model reads: its beginning, all of it in windows, or refuse it."),
     ] = None,
     json: Annotated[bool, Parameter(help="One JSON object a text that was found; vectors are always so.")] = False,
+    encoding: Annotated[
+        str, Parameter(help="How the file writes letters, such as gb18030; auto: it is found out.")
+    ] = "auto",
     device: Annotated[str | None, Parameter(help="cpu, cuda …; a GPU if there is one.")] = None,
 ) -> None:
     """Turn texts into vectors, or find those that are nearest in meaning to another.
@@ -65,7 +68,7 @@ def embed(
         sys.stdout.flush()
 
 
-def _texts(file: str | None, text: str | None, column: str | None) -> Iterator[str]:
+def _texts(file: str | None, text: str | None, column: str | None, encoding: str) -> Iterator[str]:
     from regard.cli.predict import _say, _source
     from regard.data.inputs import read_inputs
     from regard.data.labelled import LabelledData
@@ -78,7 +81,7 @@ def _texts(file: str | None, text: str | None, column: str | None) -> Iterator[s
             raise RegardError("the text is empty: give --text a few words.")
         yield text
         return
-    data = LabelledData(text=column or "auto", second="none")
+    data = LabelledData(text=column or "auto", second="none", encoding=encoding)
     for example in read_inputs(_source(file, "--text"), data, say=_say):
         yield example.text
 

@@ -56,6 +56,9 @@ def predict(
         Format, Parameter(help="auto: a table on a terminal, else jsonl. conll is for tags, squad for answers.")
     ] = "auto",
     json: Annotated[bool, Parameter(help="The same as --format jsonl.")] = False,
+    encoding: Annotated[
+        str, Parameter(help="How the file writes letters, such as gb18030; auto: it is found out.")
+    ] = "auto",
     device: Annotated[str | None, Parameter(help="cpu, cuda …; a GPU if there is one.")] = None,
 ) -> None:
     """Say what texts are: their class, labels, number or tags, or where in them an answer stands."""
@@ -77,10 +80,10 @@ def predict(
     if answers:
         refuse(bundle.name, does, {"--text": text, "--second": second, "--column": column,
                                    "--second-column": second_column})  # fmt: skip
-        asked = _questions(file, question, context)
+        asked = _questions(file, question, context, encoding)
     else:
         refuse(bundle.name, does, {"--question": question, "--context": context})
-        asked = _texts(kind, file, text, second, column, second_column)
+        asked = _texts(kind, file, text, second, column, second_column, encoding)
     show = _writer("jsonl" if json else format, kind, top)
     settings = {"n_best": top or 1} if answers else {}
     for part in chunks(asked, CHUNK):
@@ -100,7 +103,13 @@ def _source(file: str | None, otherwise: str) -> str:
 
 
 def _texts(
-    kind: str, file: str | None, text: str | None, second: str | None, column: str | None, second_column: str | None
+    kind: str,
+    file: str | None,
+    text: str | None,
+    second: str | None,
+    column: str | None,
+    second_column: str | None,
+    encoding: str,
 ) -> Iterator[Asked]:
     from regard.data.columns import Task
     from regard.data.inputs import read_inputs
@@ -121,11 +130,11 @@ def _texts(
     if kind == "tag":
         if second_column is not None:
             raise RegardError("tags are of one text, and --second-column would change nothing.")
-        for sentence in read_inputs(source, TaggedData(word=column or "auto"), say=_say):
+        for sentence in read_inputs(source, TaggedData(word=column or "auto", encoding=encoding), say=_say):
             whole = " ".join(sentence.words) if sentence.text is None else sentence.text
             yield Asked(sentence.words if sentence.text is None else sentence.text, {"text": whole}, whole)
         return
-    data = LabelledData(text=column or "auto", second=second_column or "auto")
+    data = LabelledData(text=column or "auto", second=second_column or "auto", encoding=encoding)
     task: Task = "multilabel" if kind == "multilabel" else "regress" if kind == "regress" else "classify"
     for example in read_inputs(source, data, task, _say):
         yield _asked(example.text, example.second)
@@ -137,7 +146,7 @@ def _asked(text: str, second: str | None) -> Asked:
     return Asked((text, second), {"text": text, "second": second}, f"{text} │ {second}")
 
 
-def _questions(file: str | None, question: str | None, context: str | None) -> Iterator[Asked]:
+def _questions(file: str | None, question: str | None, context: str | None, encoding: str) -> Iterator[Asked]:
     from regard.data.examples import Question
     from regard.data.formats import Reading, text_of
     from regard.data.inputs import read_inputs
@@ -148,13 +157,13 @@ def _questions(file: str | None, question: str | None, context: str | None) -> I
     if question is None:
         if context is not None:
             raise RegardError("--context goes with --question: ask something.")
-        asked = read_inputs(_source(file, "--question and --context"), QuestionData(), say=_say)
+        asked = read_inputs(_source(file, "--question and --context"), QuestionData(encoding=encoding), say=_say)
     else:
         if context is not None and file is not None:
             raise RegardError("give a file or --context, and not both.")
         if context is None:
             source = _source(file, "--context")
-            context = "".join(text_of(None if source == "-" else Path(source), Reading(say=_say)))
+            context = "".join(text_of(None if source == "-" else Path(source), Reading(say=_say, encoding=encoding)))
         for name, given in (("question", question), ("context", context)):
             if not given.strip():
                 raise RegardError(f"the {name} is empty: give a few words.")

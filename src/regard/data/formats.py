@@ -203,7 +203,8 @@ def _encoding(start: bytes, name: str, how: Reading) -> str:
 
 
 def _invalid(name: str, encoding: str, place: int, byte: int, guess: charset.Guess) -> str:
-    told = f"data.encoding=…, likely {' or '.join(guess.names[:3])}," if guess.names else "data.encoding=…"
+    told = "data.encoding=… (predict, embed: --encoding)"
+    told += f", likely {' or '.join(guess.names[:3])}," if guess.names else ""
     return (
         f"{name} is not {encoding.upper()}: byte {place} (0x{byte:02X}) fits no character; name what it is written in "
         f"with {told} or set data.on_invalid=replace."

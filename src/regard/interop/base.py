@@ -22,6 +22,8 @@ from regard.settings import RegardError, nearest
 
 T = TypeVar("T")
 
+MOST = 1e30
+
 Shape = tuple[int, ...]
 
 
@@ -51,7 +53,10 @@ class Values:
 
     def number(self, name: str, default: float | None = None) -> float:
         value = self.values.get(name)
-        return float(value) if type(value) is int else self._of(name, default, float, "a number")
+        value = value if type(value) is int else self._of(name, default, float, "a number")
+        if not -MOST < value < MOST:
+            raise RegardError(f"{self.where}: {name} is {str(value)[:40]}, which is no number of a model.")
+        return float(value)
 
     def text(self, name: str, default: str | None = None) -> str:
         return self._of(name, default, str, "a text")

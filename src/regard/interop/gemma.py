@@ -19,6 +19,7 @@ from regard.interop.llama import ATTENTION, FEEDFORWARD, NORMS, OUTSIDE, UNUSED,
 from regard.layers import RMSNorm
 from regard.model import ModelConfig
 from regard.residual import Sandwich
+from regard.settings import RegardError
 
 SANDWICH: dict[str, str | Cut] = {
     "decoder.layers.*.residual.norms.0": "model.layers.*.input_layernorm",
@@ -40,7 +41,7 @@ class Gemma(Architecture):
             "feedforward": Gated(activation=_activation(values)),
         }
         if second:
-            attention["scale"] = values.whole("query_pre_attn_scalar", 256) ** -0.5
+            attention["scale"] = _scale(values)
             attention["softcap"] = _softcap(values, "attn_logit_softcapping", 50.0)
             stack["residual"] = Sandwich()
             stack["pattern"] = windows(values, values.whole("sliding_window", 4096), (WINDOWED, ALL))
@@ -73,6 +74,13 @@ def _activation(values: Values) -> Any:
     name = values.first("hidden_activation", "hidden_act")
     found = values.choice(name, ACTIVATIONS, "gelu_pytorch_tanh")
     return "gelu_tanh" if found == "gelu" and values.text("model_type") == "gemma" else found
+
+
+def _scale(values: Values) -> float:
+    scalar = values.number("query_pre_attn_scalar", 256.0)
+    if scalar <= 0:
+        raise RegardError(f"{values.where}: query_pre_attn_scalar {scalar} must be above 0.")
+    return scalar**-0.5
 
 
 def _softcap(values: Values, name: str, default: float) -> float | None:

@@ -25,7 +25,7 @@ from regard.settings import SettingsError
 
 
 class Rotary(Position, kind="rotary"):
-    base: float = Field(10_000.0, gt=0, allow_inf_nan=False)
+    base: float = Field(10_000.0, gt=1, allow_inf_nan=False)
     fraction: float = Field(1.0, gt=0, le=1)
     interleaved: bool = False
     scaling: Scaling | None = None

@@ -19,10 +19,11 @@ Differs  The factor is fixed: rates that follow the length of the text would not
 from __future__ import annotations
 
 import math
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from regard.settings import Part
+from regard.settings import Part, SettingsError
 
 
 class Scaling(Part, family="regard.positions.scaling"):
@@ -84,6 +85,12 @@ class Llama3(Scaling, kind="llama3"):
     original_length: int = Field(8192, ge=1)
     low: float = Field(1.0, gt=0)
     high: float = Field(4.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.high <= self.low:
+            raise SettingsError(f"llama3 scaling goes from low {self.low} to high {self.high}: raise high")
+        return self
 
     def rates(self, base: float, turned: int) -> list[float]:
         plain = rates(base, turned)
