@@ -50,7 +50,7 @@ def embed(
         check_writable(out)
     bundle = load(model, device=device)
     reader = bundle.reader("embed", long=long)
-    texts = _texts(file, text, column)
+    texts = _texts(file, text, column, encoding)
     if search is not None:
         for hit in reader.search(search, texts, top):
             record = {"score": hit.score, "number": hit.number + 1, "text": hit.text}
