@@ -136,12 +136,14 @@ class Progress(Protocol):
     def close(self) -> None: ...
 
 
-def progress(steps: int, done: int = 0, quiet: bool = False, console: Console | None = None) -> Progress:
-    """A live bar on a terminal, plain lines into a file or a pipe, nothing if `quiet`."""
+def progress(
+    steps: int, done: int = 0, quiet: bool = False, console: Console | None = None, unit: str = "tokens"
+) -> Progress:
+    """A live bar on a terminal, plain lines into a file or a pipe, nothing if `quiet`. unit: what targets are called."""
     console = console or Console(stderr=True)
     if quiet:
         return Quiet()
-    return Live(steps, done, console) if console.is_terminal else Plain(steps, done, console)
+    return Live(steps, done, console, unit) if console.is_terminal else Plain(steps, done, console, unit)
 
 
 class Quiet:
@@ -154,8 +156,8 @@ class Quiet:
 class Plain:
     """A line every few seconds, for logs."""
 
-    def __init__(self, steps: int, done: int, console: Console, every: float = 5.0) -> None:
-        self.steps, self.first, self.console, self.every = steps, done, console, every
+    def __init__(self, steps: int, done: int, console: Console, unit: str = "tokens", every: float = 5.0) -> None:
+        self.unit, self.steps, self.first, self.console, self.every = unit, steps, done, console, every
         self.begun = self.last = time.monotonic()
 
     def update(self, step: int, loss: float, tokens_per_second: float) -> None:
@@ -164,7 +166,8 @@ class Plain:
             return
         self.last = now
         left = (now - self.begun) / max(1, step - self.first) * (self.steps - step)
-        self.say(f"step {step}/{self.steps}  loss {loss:.4f}  {tokens_per_second:,.0f} tokens/s  {duration(left)} left")
+        rate = f"{tokens_per_second:,.0f} {self.unit}/s"
+        self.say(f"step {step}/{self.steps}  loss {loss:.4f}  {rate}  {duration(left)} left")
 
     def sample(self, text: str) -> None:
         self.say(f"sample: {one_line(text)}")
@@ -178,7 +181,8 @@ class Plain:
 class Live:
     """A bar with rate, time left, loss and the newest sample below it."""
 
-    def __init__(self, steps: int, done: int, console: Console) -> None:
+    def __init__(self, steps: int, done: int, console: Console, unit: str = "tokens") -> None:
+        self.unit = unit
         self.bars = Bars(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -193,7 +197,7 @@ class Live:
         self.bars.start()
 
     def update(self, step: int, loss: float, tokens_per_second: float) -> None:
-        self.bars.update(self.task, completed=step, loss=f"{loss:.4f}", rate=f"{tokens_per_second:,.0f} tokens/s")
+        self.bars.update(self.task, completed=step, loss=f"{loss:.4f}", rate=f"{tokens_per_second:,.0f} {self.unit}/s")
 
     def sample(self, text: str) -> None:
         self.say(f"  … {one_line(text)}")

@@ -122,7 +122,7 @@ def _fit(
         measures=ready.measure,
         identity=ready.identity,
         resume=resume,
-        show=progress(training.steps, done or 0, quiet),
+        show=progress(training.steps, done or 0, quiet, unit="tokens" if ready.measure is None else "targets"),
         sample=None if sharded or not training.sample_tokens else lambda step: ready.sample(model, step),
     )
     if run.ended == "interrupted":
