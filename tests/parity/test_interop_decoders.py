@@ -5,6 +5,7 @@ fail.
 
 import functools
 import json
+from contextlib import suppress
 
 import pytest
 import torch
@@ -330,3 +331,21 @@ def test_the_first_files_of_gemma_say_gelu_and_mean_tanh(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu", "hidden_activation": None}))
     assert config_of(tmp_path) == now
+
+
+STRANGE = (None, -1, 0, 1, 2**40, 10**400, "x", [], {}, True, 1.5, float("nan"), -0.5, ["x"], {"a": 1})
+
+
+@pytest.mark.parametrize("name", [*(name for name in MODELS if " " not in name), "llama yarn"])
+def test_strange_settings_are_refused_or_read(name, tmp_path):
+    """Each setting in turn, and each setting within one, is something else: one sentence, never another error."""
+    path = tmp_path / "config.json"
+    config = json.loads(theirs_of(name).config.to_json_string())
+    inner = [(key, part) for key, part in config.items() if isinstance(part, dict)]
+    for strange in STRANGE:
+        changed = [{key: strange} for key in config]
+        changed += [{key: {**part, within: strange}} for key, part in inner for within in part]
+        for change in changed:
+            path.write_text(json.dumps(config | change))
+            with suppress(RegardError):
+                config_of(tmp_path)
