@@ -139,7 +139,7 @@ class Progress(Protocol):
 def progress(
     steps: int, done: int = 0, quiet: bool = False, console: Console | None = None, unit: str = "tokens"
 ) -> Progress:
-    """A live bar on a terminal, plain lines into a file or a pipe, nothing if `quiet`. unit: what targets are called."""
+    """A live bar on a terminal, plain lines into a file or a pipe, nothing if `quiet`. unit: what a target is."""
     console = console or Console(stderr=True)
     if quiet:
         return Quiet()
