@@ -203,6 +203,8 @@ def test_train_passes_on_what_it_was_told(run, monkeypatch):
             ("gpt-char", ["a.txt", "-"], "o"),
             {
                 "target": None,
+                "validation": None,
+                "start": None,
                 "steps": 5,
                 "size": "small",
                 "seed": 2,

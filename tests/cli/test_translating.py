@@ -310,7 +310,7 @@ class TestTrain:
         ],
     )
     def test_bad_pairs(self, refused, tmp_path, monkeypatch, name, content, options, says):
-        monkeypatch.setattr("regard.data.pairs.LONGEST_ROW", 500)
+        monkeypatch.setattr("regard.data.formats.LONGEST_ROW", 500)
         (tmp_path / name).write_bytes(content)
         line = ["train", "dates", "--data", tmp_path / name, "--out", tmp_path / "run", "--quiet", "--steps", 1]
         assert says in refused(*line, *options)

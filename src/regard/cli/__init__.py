@@ -17,10 +17,10 @@ from regard import __version__
 from regard.settings import RegardError, nearest
 
 VERBS = {
-    "train": "Train a model on text, pairs of texts, or speech.",
+    "train": "Train a model on text, pairs, labels, or speech.",
     "generate": "Continue a text, or write one for another.",
     "transcribe": "Write down what is said in recordings.",
-    "predict": "Say what texts are, tag their words, or answer questions about them.",
+    "predict": "Classify texts, tag their words, or answer questions.",
     "fill": "Say what stands behind a mask.",
     "embed": "Turn texts into vectors, or find the nearest to another.",
     "evaluate": "Measure how well a model does its task.",
