@@ -122,7 +122,7 @@ def test_it_can_be_named(tmp_path):
 
 def test_where_it_is_unclear_the_likeliest_are_listed(tmp_path):
     (tmp_path / "a.txt").write_bytes("a naïve café".encode("latin-1"))
-    with pytest.raises(RegardError, match=r"a\.txt is not UTF-8: byte 4 \(0xEF\).*data\.encoding=…, likely .*cp1252"):
+    with pytest.raises(RegardError, match=r"a\.txt is not UTF-8: byte 4 \(0xEF\).*data\.encoding=….*, likely .*cp1252"):
         read(tmp_path / "a.txt")
 
 
