@@ -61,6 +61,7 @@ def bert(size: Size, steps: int) -> RunConfig:
 
 
 def _encoder(size: Size, context_length: int) -> ModelConfig:
+    """The arrangement of `gpt`, which sees both sides and is told of two texts which is which."""
     return ModelConfig(
         vocab_size=1,
         d_model=size.d_model,
@@ -109,25 +110,7 @@ def _task(size: Size, steps: int, data: Data, head: heads.Head) -> RunConfig:
     return RunConfig(
         tokenizer=TokenizerConfig(kind="characters", special=("class", "separator", "unknown")),
         data=data,
-        model=ModelConfig(
-            vocab_size=1,
-            d_model=size.d_model,
-            n_heads=size.n_heads,
-            context_length=512,
-            dropout=0.1,
-            input=TokenInput(segments=2),
-            encoder=StackConfig(
-                n_layers=size.n_layers,
-                attention=Dot(bias="none"),
-                position=Rotary(),
-                feedforward=MLP(activation="relu2", bias=False),
-                norm=RMSNorm(),
-                residual=PreNorm(),
-            ),
-            decoder=None,
-            head=head,
-            initialisation=Normal(residual="zero"),
-        ),
+        model=_encoder(size, 512).replace(dropout=0.1, head=head),
         training=TrainingConfig(
             steps=steps,
             epochs=10,
