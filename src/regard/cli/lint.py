@@ -21,7 +21,9 @@ def lint(
         Literal["bert", "classify", "pair", "multilabel", "regress", "tag", "answer"],
         Parameter(help="What the data is for; bert: plain text, a line each."),
     ] = "bert",
-    model: Annotated[str | None, Parameter(help="A run or a tokenizer.json, to count its tokens.")] = None,
+    model: Annotated[
+        str | None, Parameter(help="A run, a name of regard models, or a tokenizer.json, to count its tokens.")
+    ] = None,
     length: Annotated[int | None, Parameter(help="Tokens that are read of a text; the model's context.")] = None,
     rate: Annotated[float, Parameter(help="bert: the part of tokens that is to be hidden.")] = 0.15,
     json: Annotated[bool, Parameter(help="One JSON object a finding, for programs.")] = False,
@@ -32,16 +34,21 @@ def lint(
     from rich.console import Console
     from rich.text import Text
 
+    from regard.bundle import load
     from regard.data.lint import lint as look
     from regard.settings import RegardError
-    from regard.store import load_config
+    from regard.store import CONFIG
     from regard.text import Tokenizer
 
     if not files:
         raise RegardError("there is nothing to look at: name a file.")
-    tokenizer = Tokenizer.load(model) if model is not None else None
-    if model is not None and length is None and Path(model).is_dir():
-        length = load_config(model).context_length
+    tokenizer = None
+    if model is not None:
+        if (Path(model) / CONFIG).is_file() or not Path(model).exists():
+            lm = load(model)
+            tokenizer, length = lm.tokenizer, length or lm.context_length
+        else:
+            tokenizer = Tokenizer.load(model)
     found = look(
         _rows(tuple(files), validation, task), tokenizer=tokenizer, length=length, rate=rate if task == "bert" else None
     )
